@@ -1,4 +1,4 @@
-"""Time things in turn and report ratios: a machine's speed drifts, a ratio within one run less so."""
+"""Time things in turn and report ratios: a machine drifts, a ratio within one run much less."""
 
 import argparse
 import json
