@@ -1,0 +1,41 @@
+"""Writing files so that nothing half-written ever stands under its final name."""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: str | PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path to write; when the block ends well, it becomes `path` in one step.
+
+    The temporary file lies in the same folder (a rename is atomic within a file system), is hidden,
+    and keeps the suffix, from which many writers choose the format. If the block raises, it is
+    removed and `path` stays as it was.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".part-{secrets.token_hex(8)}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as written:  # A rename may reach the disk before the bytes do.
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | PathLike[str], data: bytes) -> None:
+    """Write a whole file or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: str | PathLike[str], value: Any) -> None:
+    """Write JSON that is strict (NaN raises) and comfortable to read, whole or not at all."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, text.encode() + b"\n")
