@@ -1,0 +1,3 @@
+"""Labels on the CPU."""
+
+from upscore.heads.eager import argmax as argmax

@@ -1,0 +1,106 @@
+"""The unfused compositions: interpolate the scores to full resolution, then reduce.
+
+What the fused heads are compared with, and what serves where they cannot. Torch is imported by the
+functions that are handed tensors, never for NumPy arrays.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upscore.geometry import linear_positions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def upsample(
+    scores: "Tensor",
+    size: tuple[int, int],
+    *,
+    align_corners: bool = False,
+    stride: int | None = None,
+) -> "Tensor":
+    """Interpolate an N x C x h x w tensor linearly to `size`; `stride` chooses the FCN's grid."""
+    from torch.nn import functional as F
+
+    if stride is None:
+        return F.interpolate(scores, size, mode="bilinear", align_corners=align_corners)
+    full = F.interpolate(scores, scale_factor=float(stride), mode="bilinear")[
+        ..., : size[0], : size[1]
+    ]
+    below, right = size[0] - full.shape[-2], size[1] - full.shape[-1]
+    return F.pad(full, (0, right, 0, below), mode="replicate") if below or right else full
+
+
+def argmax(
+    scores: Any,
+    labels: Any,
+    confidence: Any = None,
+    *,
+    kind: str | None = None,
+    align_corners: bool = False,
+    stride: int | None = None,
+) -> None:
+    """Write the labels of N x C x h x w scores (arrays or tensors) and, if asked, confidence."""
+    size = labels.shape[-2:]
+    if isinstance(scores, np.ndarray):
+        for n, image in enumerate(scores):
+            dense = _upsample_array(image, size, align_corners=align_corners, stride=stride)
+            labels[n] = dense.argmax(0)
+            if kind is not None:
+                confidence[n] = _confidence_array(dense, kind)
+        return
+    import torch
+
+    with torch.no_grad():
+        wide = scores if scores.dtype == torch.float64 else scores.float()
+        full = upsample(wide, size, align_corners=align_corners, stride=stride)
+        labels.copy_(full.argmax(1))
+        if kind is not None:
+            confidence.copy_(_confidence(full, kind))
+
+
+def _confidence(full: "Tensor", kind: str) -> "Tensor":
+    """Return the winner's probability, its margin to the runner-up, or the entropy over axis 1."""
+    import torch
+
+    if kind == "margin":
+        if full.shape[1] == 1:
+            return torch.where(full[:, 0].isnan(), full[:, 0], torch.inf)
+        best = full.topk(2, 1).values
+        return best[:, 0] - best[:, 1]
+    log = full.log_softmax(1)
+    return log.amax(1).exp() if kind == "probability" else torch.special.entr(log.exp()).sum(1)
+
+
+def _upsample_array(
+    scores: NDArray[Any], size: tuple[int, int], *, align_corners: bool, stride: int | None
+) -> NDArray[Any]:
+    """Interpolate a C x h x w array linearly to `size`, in float32 unless it is float64."""
+    full = scores.astype(np.promote_types(scores.dtype, np.float32), copy=False)
+    for axis in (1, 2):
+        low, high, weight = linear_positions(
+            full.shape[axis], size[axis - 1], align_corners=align_corners, stride=stride
+        )
+        w = weight.astype(full.dtype).reshape((-1, 1) if axis == 1 else -1)
+        with np.errstate(invalid="ignore"):  # scores may be infinite
+            full = full.take(low, axis) * (1 - w) + full.take(high, axis) * w
+    return full
+
+
+def _confidence_array(full: NDArray[Any], kind: str) -> NDArray[Any]:
+    """Do as `_confidence` for a C x H x W array."""
+    with np.errstate(invalid="ignore"):
+        if kind == "margin":
+            if len(full) == 1:
+                return np.where(np.isnan(full[0]), full[0], np.inf)
+            best = np.partition(full, -2, axis=0)
+            return np.asarray(best[-1] - best[-2])
+        below = full - full.max(0)
+        e = np.exp(below)
+        total = e.sum(0)
+        if kind == "probability":
+            return np.asarray(1 / total)
+        return np.asarray(np.log(total) - np.where(e > 0, e * below, 0).sum(0) / total)
