@@ -14,8 +14,7 @@ from PIL import ExifTags, Image
 # The formats photos and masks come in. Pillow knows dozens more, which only widen the surface.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
-    + (".ppm", ".pgm", ".pbm", ".pnm")
+    (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm")
 )
 MAX_PIXELS = 100_000_000
 
@@ -56,17 +55,36 @@ def read(source: str | PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) -
         >>> upscore.images.read(b"P6 2 1 255 " + bytes([255, 0, 0, 0, 0, 255])).tolist()
         [[[255, 0, 0], [0, 0, 255]]]
     """
-    with _naming(source):
-        return rgb(_decode(source, max_pixels, upright=True))
+    with opened(source, max_pixels=max_pixels) as image:
+        return rgb(_upright(image))
 
 
-def load(source: str | PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode an image as it is stored: its own mode (a mask keeps its indices), not turned.
+@contextmanager
+def opened(
+    source: str | PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS
+) -> Iterator[Image.Image]:
+    """Yield the decoded image as it is stored: its own mode (a mask keeps its indices), not turned.
 
-    Raises `ImageError` as `read` does.
+    Anything that is raised by a decoder or inside the block becomes an `ImageError` with the file's
+    name, so the block should do no more than convert the pixels.
     """
-    with _naming(source):
-        return _decode(source, max_pixels, upright=False)
+    name = "the image" if isinstance(source, bytes) else str(Path(source))
+    try:
+        with _stream(source) as stream:
+            image = _identify(stream)
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageError(
+                    f"{width} x {height} pixels, more than the limit of {max_pixels:,}; "
+                    "shrink it, or raise the limit (max_pixels) if the file can be trusted"
+                )
+            image.load()
+            yield image
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from None
+    except Exception as error:  # Broken bytes make decoders raise nearly anything.
+        reason = str(error) or type(error).__name__
+        raise ImageError(f"{name}: cannot be decoded ({reason}); replace the file") from error
 
 
 def rgb(image: Image.Image) -> NDArray[np.uint8]:
@@ -90,32 +108,6 @@ def _to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
             f"of {values.dtype}; rescale them or save the image with 8 bits"
         )
     return np.rint(values * (255 / top)).astype(np.uint8)
-
-
-@contextmanager
-def _naming(source: str | PathLike[str] | bytes) -> Iterator[None]:
-    """Turn whatever goes wrong inside into an `ImageError` that names the file."""
-    name = "the image" if isinstance(source, bytes) else str(Path(source))
-    try:
-        yield
-    except ImageError as error:
-        raise ImageError(f"{name}: {error}") from None
-    except Exception as error:  # Broken bytes make decoders raise nearly anything.
-        reason = str(error) or type(error).__name__
-        raise ImageError(f"{name}: cannot be decoded ({reason}); replace the file") from error
-
-
-def _decode(source: str | PathLike[str] | bytes, max_pixels: int, *, upright: bool) -> Image.Image:
-    with _stream(source) as stream:
-        image = _identify(stream)
-        width, height = image.size
-        if width * height > max_pixels:
-            raise ImageError(
-                f"{width} x {height} pixels, more than the limit of {max_pixels:,}; "
-                "shrink it, or raise the limit (max_pixels) if the file can be trusted"
-            )
-        image.load()
-        return _upright(image) if upright else image
 
 
 def _stream(source: str | PathLike[str] | bytes) -> IO[bytes]:
