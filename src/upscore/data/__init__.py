@@ -1,0 +1,24 @@
+"""Data sets of photos and masks: readers, checks and augmentation."""
+
+from typing import TYPE_CHECKING, Any
+
+from upscore.data.dataset import Dataset as Dataset
+from upscore.data.dataset import find as find
+from upscore.data.dataset import splits as splits
+from upscore.data.layouts import DataError as DataError
+from upscore.data.layouts import Problem as Problem
+from upscore.data.layouts import Sample as Sample
+
+if TYPE_CHECKING:
+    from upscore.data.transforms import TrainTransform as TrainTransform
+
+__all__ = ["DataError", "Dataset", "Problem", "Sample", "TrainTransform", "find", "splits"]
+
+
+def __getattr__(name: str) -> Any:
+    """`TrainTransform` needs torchvision, which is loaded when it is first asked for."""
+    if name == "TrainTransform":
+        from upscore.data.transforms import TrainTransform
+
+        return TrainTransform
+    raise AttributeError(f"module 'upscore.data' has no attribute {name!r}")

@@ -1,0 +1,147 @@
+"""Data sets of photos and masks: find one in a folder, read its pairs."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upscore import images
+from upscore.data import layouts, masks
+from upscore.data.classes import (
+    CAMVID,
+    VOC,
+    VOID,
+    Colour,
+    Source,
+    apply_mapping,
+    check_names,
+    read_classes,
+    voc_colour,
+)
+from upscore.data.layouts import DataError, Problem, Sample
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The photos and masks of one split, and the classes of its masks.
+
+    `problems` holds what was wrong in the listing itself, such as a photo without a mask;
+    `upscore.data.check` looks into the files.
+    """
+
+    root: Path
+    layout: str
+    split: str
+    samples: tuple[Sample, ...]
+    classes: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    decoder: masks.Decoder = field(repr=False)
+    problems: tuple[Problem, ...] = field(default=(), repr=False)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def read(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Photo (uint8, H x W x 3, RGB) and mask (uint8, H x W: 0..C-1, 255 = void) number `i`."""
+        sample = self.samples[i]
+        image = images.read(sample.image)
+        mask = self.decoder.ids(masks.read_pixels(sample.mask), sample.mask)
+        if image.shape[:2] != mask.shape:
+            raise DataError(
+                f"{sample.mask}: {mask.shape[1]} x {mask.shape[0]} pixels, "
+                f"but {sample.image.name} has {image.shape[1]} x {image.shape[0]}"
+            )
+        return image, mask
+
+
+def splits(root: str | Path, *, layout: str | None = None) -> tuple[str, ...]:
+    """The splits of a folder, train, val and test first.
+
+    An undivided `images/` + `masks/` has "train", "val" (a tenth, chosen by the stems' hash, the
+    same every time) and "all".
+    """
+    return layouts.recognise(Path(root), layout)[1]
+
+
+def find(
+    root: str | Path,
+    split: str = "train",
+    *,
+    layout: str | None = None,
+    mapping: Source | None = None,
+    classes: Sequence[str] | str | Path | None = None,
+    kind: str | None = None,
+    skip: Collection[str | Path] = (),
+) -> Dataset:
+    """Find the photos and masks of one split under a folder, by looking at it.
+
+    `layout` is "folders", "voc" or "camvid"; `kind`, how masks are stored, is "index", "colour"
+    or "binary". Both are found out where not given. `classes` are names or a file of them;
+    where not given, `root/classes.txt`, else the layout's own. `mapping`, a file or a dictionary,
+    merges and ignores classes. `skip` names samples or files to leave out.
+
+    Errors: DataError (a ValueError) for a folder, split, class list or mapping that is not there
+    or cannot be used. Files are not opened here, but for a few masks; `upscore.data.check` does.
+    """
+    root = Path(root)
+    layout, available = layouts.recognise(root, layout)
+    if split not in available:
+        raise DataError(f"{root}: no split {split!r}; it has {', '.join(available)}")
+    samples, problems = layouts.LAYOUTS[layout].pairs(root, split)
+
+    names, colours = _classes(root, layout, classes)
+    if kind is None:
+        paths = [sample.mask for sample in samples]
+        kind = masks.recognise(paths, len(names) if names else None, colours is not None)
+    elif kind not in masks.KINDS:
+        raise ValueError(f"kind {kind!r} is not one of {', '.join(masks.KINDS)}")
+    if names is None:
+        if kind != "binary":
+            raise DataError(
+                f"{root}: no class names; write {root / 'classes.txt'}, one name a line in the "
+                "order of the ids, or pass them as classes"
+            )
+        names = ("background", "foreground")
+    if kind == "binary" and len(names) != 2:
+        raise DataError(f"{root}: 0/255 masks have two classes, but {len(names)} are named")
+    if colours is None:
+        own = CAMVID if set(names) <= set(CAMVID) else {}
+        colours = tuple(own.get(name, voc_colour(i)) for i, name in enumerate(names))
+    new_names, table = apply_mapping(names, mapping)
+    # Void lies at 255, in CamVid just above the last class, and is a colour of its own in VOC.
+    palette = colours
+    if kind == "colour" and (border := voc_colour(VOID)) not in colours:
+        colours = (*colours, border)
+    if layout == "camvid" or len(colours) > len(names):
+        table = (*table, VOID)
+    table = (*table, *[masks.UNKNOWN] * (VOID - len(table)), VOID)[-256:]
+    leave = {str(entry) for entry in skip}
+    return Dataset(
+        root,
+        layout,
+        split,
+        tuple(s for s in samples if not {s.name, *_names(s.image), *_names(s.mask)} & leave),
+        new_names,
+        tuple(palette[table.index(i)] for i in range(len(new_names))),
+        masks.Decoder(kind, colours, table),
+        tuple(p for p in problems if not {p.file.stem, *_names(p.file)} & leave),
+    )
+
+
+def _names(file: Path) -> set[str]:
+    """How a skip list may call a file."""
+    return {file.name, str(file)}
+
+
+def _classes(
+    root: Path, layout: str, classes: Sequence[str] | str | Path | None
+) -> tuple[tuple[str, ...] | None, tuple[Colour, ...] | None]:
+    """Class names and colours, as far as they are known before the masks are looked at."""
+    if classes is None and not (root / "classes.txt").exists():
+        return {"voc": VOC, "camvid": tuple(CAMVID)}.get(layout), None
+    if classes is None or isinstance(classes, str | Path):
+        return read_classes(Path(classes or root / "classes.txt"))
+    check_names(classes, "classes")
+    return tuple(classes), None

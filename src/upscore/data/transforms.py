@@ -1,0 +1,127 @@
+"""Augmentation of one photo and its mask."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from upscore.data.classes import VOID
+
+GREY = (0.299, 0.587, 0.114)  # the weights of luma, ITU-R BT.601
+BRIGHTNESS = CONTRAST = SATURATION = 0.3  # each factor is drawn from 1 - this to 1 + this
+HUE = 0.03  # of a full turn, either way
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Along one axis: the part of the photo taken, its length in the crop, the padding around."""
+
+    source: slice
+    length: int
+    before: int
+    after: int
+
+
+def _window(size: int, crop: int, scale: float, draw: float) -> _Window:
+    """Where a crop of a photo of `size` pixels, enlarged by `scale`, lies; `draw` in [0, 1)."""
+    wanted = max(1, round(crop / scale))
+    if wanted <= size:
+        start = int(draw * (size - wanted + 1))
+        return _Window(slice(start, start + wanted), crop, 0, 0)
+    length = min(crop, max(1, round(size * scale)))
+    before = int(draw * (crop - length + 1))
+    return _Window(slice(0, size), length, before, crop - length - before)
+
+
+@dataclass(frozen=True)
+class TrainTransform:
+    """Random scale, crop, flip and colour: a photo of any size becomes a square of `crop` pixels.
+
+    Equivalent: a `RandomResize` by a factor drawn evenly from `scale`, a `RandomCrop` padded with
+    the photo's mean colour (the mask with 255), a `RandomHorizontalFlip` and a `ColorJitter`, of
+    `torchvision.transforms.v2`; but the window is cut out before it is resized, so the cost does
+    not grow with the photo. Masks are resized by the nearest pixel.
+
+    Takes a photo (uint8, H x W x 3) and a mask (uint8, H x W), gives uint8 tensors
+    3 x crop x crop and crop x crop. Every draw comes from the generator: the same state, the same
+    result.
+
+    >>> photo, mask = np.zeros((3, 5, 3), np.uint8), np.ones((3, 5), np.uint8)
+    >>> image, labels = TrainTransform(8)(photo, mask, torch.Generator().manual_seed(0))
+    >>> image.shape, labels.shape, labels.unique().tolist()
+    (torch.Size([3, 8, 8]), torch.Size([8, 8]), [1, 255])
+    """
+
+    crop: int
+    scale: tuple[float, float] = (0.5, 2.0)
+    flip: bool = True
+    colour: bool = True
+
+    def __post_init__(self) -> None:
+        if self.crop < 1 or not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(
+                f"crop {self.crop} and scale {self.scale}; expected a crop of 1 or more pixels "
+                "and a scale (low, high) with 0 < low <= high"
+            )
+
+    def __call__(
+        self, image: NDArray[np.uint8], mask: NDArray[np.uint8], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        draws = torch.rand(8, generator=generator, dtype=torch.float64).tolist()
+        low, high = self.scale
+        scale = low + (high - low) * draws[0]
+        rows = _window(image.shape[0], self.crop, scale, draws[1])
+        columns = _window(image.shape[1], self.crop, scale, draws[2])
+        cut = np.s_[rows.source, columns.source]
+        size = [rows.length, columns.length]
+
+        # Copies, so that torch never sees a read-only or oddly strided array.
+        part = torch.from_numpy(image[cut].copy()).permute(2, 0, 1)
+        part = F.resize(part, size, InterpolationMode.BILINEAR, antialias=True)
+        ids = torch.from_numpy(mask[cut].copy())[None]
+        ids = F.resize(ids, size, InterpolationMode.NEAREST_EXACT)
+
+        padding = [columns.before, rows.before, columns.after, rows.after]
+        if any(padding):
+            part = F.pad(part, padding, fill=part.float().mean((1, 2)).tolist())
+            ids = F.pad(ids, padding, fill=[VOID])
+        if self.flip and draws[3] < 0.5:
+            part, ids = F.horizontal_flip(part), F.horizontal_flip(ids)
+        if self.colour:
+            part = _jitter(part, draws[4:])
+        return part.contiguous(), ids[0].contiguous()
+
+
+def _jitter(image: Tensor, draws: list[float]) -> Tensor:
+    """Brightness, contrast, saturation and hue at once; four draws in [0, 1).
+
+    Each of them maps colours linearly (the hue turns about the grey axis), so one 3 x 3 matrix
+    does what takes torchvision's four steps, one of them through HSV, 40 times as long.
+    """
+    brightness, contrast, saturation, hue = (
+        spread * (2 * draw - 1)
+        for spread, draw in zip((BRIGHTNESS, CONTRAST, SATURATION, HUE), draws, strict=True)
+    )
+    gain = 1 + contrast
+    luma = torch.tensor(GREY)
+    saturate = torch.lerp(luma.expand(3, 3), torch.eye(3), 1 + saturation)
+    angle = 2 * math.pi * hue
+    one = (1 - math.cos(angle)) / 3
+    turn = math.sin(angle) / math.sqrt(3)
+    same = math.cos(angle) + one
+    rotate = torch.tensor(
+        [
+            [same, one - turn, one + turn],
+            [one + turn, same, one - turn],
+            [one - turn, one + turn, same],
+        ]
+    )
+    pixels = image.flatten(1).float() * (1 + brightness)
+    mean = luma @ pixels.mean(1)
+    pixels = torch.addmm(((1 - gain) * mean).expand(3, 1), gain * rotate @ saturate, pixels)
+    return pixels.round_().clamp_(0, 255).to(torch.uint8).reshape(image.shape)
