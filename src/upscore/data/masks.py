@@ -57,12 +57,12 @@ def read_pixels(path: Path) -> Pixels:
 
     A palette image gives its indices, whatever its colours.
     """
-    image = images.load(path)
-    if image.mode in ("LA", "PA"):
-        return np.asarray(image)[..., 0]
-    if len(image.getbands()) == 1:
-        return np.asarray(image)
-    return np.asarray(image.convert("RGB"))
+    with images.opened(path) as image:
+        if image.mode in ("LA", "PA"):
+            return np.asarray(image)[..., 0]
+        if len(image.getbands()) == 1:
+            return np.asarray(image)
+        return np.asarray(image.convert("RGB"))
 
 
 def grey(pixels: Pixels, file: Path) -> Pixels:
