@@ -104,3 +104,37 @@ def _confidence_array(full: NDArray[Any], kind: str) -> NDArray[Any]:
         if kind == "probability":
             return np.asarray(1 / total)
         return np.asarray(np.log(total) - np.where(e > 0, e * below, 0).sum(0) / total)
+
+
+def cross_entropy(
+    scores: "Tensor",
+    target: "Tensor",
+    weight: "Tensor | None",
+    *,
+    ignore_index: int,
+    label_smoothing: float,
+    align_corners: bool,
+    stride: int | None,
+    per_pixel: bool,
+) -> "tuple[Tensor, Tensor]":
+    """Return the pixels' losses (N x H x W) or their sum, and the summed weight of the pixels."""
+    import torch
+    from torch.nn import functional as F
+
+    dtype = torch.promote_types(scores.dtype, torch.float32)
+    size = (target.shape[-2], target.shape[-1])
+    full = upsample(scores.to(dtype), size, align_corners=align_corners, stride=stride)
+    target = target.long()
+    if weight is not None:
+        weight = weight.to(dtype)
+    losses = F.cross_entropy(
+        full,
+        target,
+        weight,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        reduction="none" if per_pixel else "sum",
+    )
+    counted = target[target != ignore_index]
+    total = counted.new_tensor(counted.numel()) if weight is None else weight[counted].sum()
+    return losses, total
