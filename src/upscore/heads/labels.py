@@ -193,5 +193,5 @@ def _head(scores: Any, backend: str) -> Any:
             backend = "eager"
     elif backend == "cpu" and device != "cpu":
         raise ValueError(f'backend="cpu" works in main memory, but the scores are on {device}')
-    module = {"eager": "eager", "cpu": "cpu_labels", "gpu": "gpu"}[backend]
+    module = {"eager": "eager", "cpu": "cpu_labels", "gpu": "gpu_labels"}[backend]
     return import_module(f"upscore.heads.{module}").argmax

@@ -1,0 +1,88 @@
+"""What the Triton kernels of both heads share: whom they serve, and where pixels sample.
+
+`gpu_labels` and `gpu_loss` hold kernels and launchers. All walk the output in *bands*: the output
+rows between two source rows blend the same two, so a program interpolates those two horizontally
+once, and each output row then costs one multiply-add a class. Every element is written by one
+program alone: no atomics, and the same result every time.
+"""
+
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import triton
+import triton.language as tl
+
+from upscore.geometry import linear_positions
+
+COLUMNS = 128  # output columns of a tile
+
+
+def launching(scores: torch.Tensor) -> AbstractContextManager[object]:
+    """Launch on the device of the scores, which need not be the current one, or say why not."""
+    if scores.is_cuda:
+        return torch.cuda.device(scores.device)
+    if triton.knobs.runtime.interpret:
+        return nullcontext()
+    raise ValueError(
+        f'backend="gpu" works on CUDA devices, but the scores are on {scores.device}: '
+        'move them there or choose backend="cpu"'
+    )
+
+
+def compute_dtype(scores: torch.Tensor) -> torch.dtype:
+    """Float64 for float64 scores, else float32."""
+    return torch.float64 if scores.dtype == torch.float64 else torch.float32
+
+
+class Sampling(NamedTuple):
+    """Where the outputs of one axis sample: `low` and `low + 1`, the latter by `weight`."""
+
+    low: torch.Tensor
+    weight: torch.Tensor
+    edges: torch.Tensor  # outputs edges[i] to edges[i + 1] are those whose `low` is i
+    most: int  # outputs that share a `low`
+    span: int  # inputs under a tile of COLUMNS outputs
+
+
+@lru_cache(maxsize=64)
+def sampling(
+    size_in: int,
+    size_out: int,
+    align_corners: bool,
+    stride: int | None,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Sampling:
+    """The positions along one axis, from exact fractions; kept on the device for the next call."""
+    low, _, weight = linear_positions(size_in, size_out, align_corners=align_corners, stride=stride)
+    edges = np.searchsorted(low, np.arange(size_in + 1))
+    tile_ends = np.append(low[COLUMNS - 1 :: COLUMNS], low[-1])[: -(-size_out // COLUMNS)]
+    return Sampling(
+        torch.from_numpy(low).to(device, torch.int32),
+        torch.from_numpy(weight).to(device, dtype),
+        torch.from_numpy(edges).to(device, torch.int32),
+        int(np.diff(edges).max()),
+        int((tile_ends - low[::COLUMNS]).max()) + 1,
+    )
+
+
+def rows_per_tile(most: int) -> int:
+    """The tile height, a power of two, that spends the least on rows, idle ones included."""
+    return min((1, 2, 4, 8, 16), key=lambda rows: -(-most // rows) * (rows + 4))
+
+
+@triton.jit
+def lerp(a, b, weight):
+    """From `a` to `b`; zero times an infinity is NaN, as in PyTorch."""
+    return a * (1 - weight) + b * weight
+
+
+@triton.jit
+def read(pointer, dtype: tl.constexpr):
+    """Scores in the type they are computed in."""
+    return tl.load(pointer).to(dtype)
