@@ -2,6 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from upscore.data.check import check as check
+from upscore.data.check import class_pixels as class_pixels
+from upscore.data.check import read_skip_list as read_skip_list
+from upscore.data.check import report as report
+from upscore.data.check import skip_list as skip_list
 from upscore.data.dataset import Dataset as Dataset
 from upscore.data.dataset import find as find
 from upscore.data.dataset import splits as splits
@@ -12,7 +17,20 @@ from upscore.data.layouts import Sample as Sample
 if TYPE_CHECKING:
     from upscore.data.transforms import TrainTransform as TrainTransform
 
-__all__ = ["DataError", "Dataset", "Problem", "Sample", "TrainTransform", "find", "splits"]
+__all__ = [
+    "DataError",
+    "Dataset",
+    "Problem",
+    "Sample",
+    "TrainTransform",
+    "check",
+    "class_pixels",
+    "find",
+    "read_skip_list",
+    "report",
+    "skip_list",
+    "splits",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from upscore.data.layouts import DataError
+from upscore.data.layouts import DataError, read_text
 
 VOID = 255
 VOID_NAMES = frozenset({"ignore", "unlabeled", "unlabelled", "void"})
@@ -49,7 +49,7 @@ def read_classes(path: Path) -> tuple[tuple[str, ...], tuple[Colour, ...] | None
     """Names and, where given, colours: a line `name` or `name 128 64 0` for each id, from 0 up."""
     names: list[str] = []
     colours: list[Colour] = []
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
         *words, r, g, b = ["", "", "", *line.split()]
@@ -84,7 +84,7 @@ def check_names(names: Sequence[str], where: str) -> None:
 def read_mapping(path: Path) -> dict[str, tuple[str, ...]]:
     """A mapping file as a dictionary: lines `new = old, old`, `name`, `ignore = old`, `new = *`."""
     mapping: dict[str, tuple[str, ...]] = {}
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         new, _, olds = line.partition("#")[0].partition("=")
         new = new.strip()
         if not new and not olds.strip():
@@ -147,12 +147,7 @@ def apply_mapping(
         if "*" in olds and new != "*":
             owner |= dict.fromkeys(rest, new)
     check_names(new_names, where)
+    for empty in sorted(set(new_names) - set(owner.values())):
+        raise DataError(f"{where}: no class is left for {empty!r}; take its line out")
     ids = {name: i for i, name in enumerate(new_names)}
     return tuple(new_names), tuple(ids.get(owner[name], VOID) for name in names)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text: {error}") from error

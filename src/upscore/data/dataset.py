@@ -47,7 +47,11 @@ class Dataset:
         """Photo (uint8, H x W x 3, RGB) and mask (uint8, H x W: 0..C-1, 255 = void) number `i`."""
         sample = self.samples[i]
         image = images.read(sample.image)
-        mask = self.decoder.ids(masks.read_pixels(sample.mask), sample.mask)
+        pixels = self.decoder.pixels(sample.mask)
+        try:
+            mask = self.decoder.classes(pixels)
+        except DataError as error:
+            raise DataError(f"{sample.mask}: {error}") from None
         if image.shape[:2] != mask.shape:
             raise DataError(
                 f"{sample.mask}: {mask.shape[1]} x {mask.shape[0]} pixels, "
@@ -80,7 +84,7 @@ def find(
     `layout` is "folders", "voc" or "camvid"; `kind`, how masks are stored, is "index", "colour"
     or "binary". Both are found out where not given. `classes` are names or a file of them;
     where not given, `root/classes.txt`, else the layout's own. `mapping`, a file or a dictionary,
-    merges and ignores classes. `skip` names samples or files to leave out.
+    merges and ignores classes. `skip` names what to leave out: stems, file names or paths.
 
     Errors: DataError (a ValueError) for a folder, split, class list or mapping that is not there
     or cannot be used. Files are not opened here, but for a few masks; `upscore.data.check` does.
@@ -94,7 +98,7 @@ def find(
     names, colours = _classes(root, layout, classes)
     if kind is None:
         paths = [sample.mask for sample in samples]
-        kind = masks.recognise(paths, len(names) if names else None, colours is not None)
+        kind = masks.recognise(paths, len(names) if names else None, colours)
     elif kind not in masks.KINDS:
         raise ValueError(f"kind {kind!r} is not one of {', '.join(masks.KINDS)}")
     if names is None:
@@ -107,32 +111,44 @@ def find(
     if kind == "binary" and len(names) != 2:
         raise DataError(f"{root}: 0/255 masks have two classes, but {len(names)} are named")
     if colours is None:
-        own = CAMVID if set(names) <= set(CAMVID) else {}
+        own = CAMVID if CAMVID.keys() >= set(names) else {}
         colours = tuple(own.get(name, voc_colour(i)) for i, name in enumerate(names))
-    new_names, table = apply_mapping(names, mapping)
-    # Void lies at 255, in CamVid just above the last class, and is a colour of its own in VOC.
-    palette = colours
-    if kind == "colour" and (border := voc_colour(VOID)) not in colours:
-        colours = (*colours, border)
-    if layout == "camvid" or len(colours) > len(names):
-        table = (*table, VOID)
-    table = (*table, *[masks.UNKNOWN] * (VOID - len(table)), VOID)[-256:]
+    new_names, ids = apply_mapping(names, mapping)
+    palette = tuple(colours[ids.index(i)] for i in range(len(new_names)))
+
     leave = {str(entry) for entry in skip}
     return Dataset(
         root,
         layout,
         split,
-        tuple(s for s in samples if not {s.name, *_names(s.image), *_names(s.mask)} & leave),
+        tuple(s for s in samples if leave.isdisjoint(_called(root, s.image, s.mask))),
         new_names,
-        tuple(palette[table.index(i)] for i in range(len(new_names))),
-        masks.Decoder(kind, colours, table),
-        tuple(p for p in problems if not {p.file.stem, *_names(p.file)} & leave),
+        palette,
+        _decoder(kind, layout, colours, ids),
+        tuple(p for p in problems if leave.isdisjoint(_called(root, p.file))),
     )
 
 
-def _names(file: Path) -> set[str]:
-    """How a skip list may call a file."""
-    return {file.name, str(file)}
+def _decoder(
+    kind: str, layout: str, colours: tuple[Colour, ...], ids: tuple[int, ...]
+) -> masks.Decoder:
+    """A decoder to `ids`, and to void: 255, in CamVid just above the classes, in VOC a colour."""
+    border = voc_colour(VOID)
+    if kind == "colour" and border not in colours:
+        colours = (*colours, border)
+    if layout == "camvid" or len(colours) > len(ids):
+        ids = (*ids, VOID)
+    unknown = (masks.UNKNOWN,) * (VOID - len(ids))
+    return masks.Decoder(kind, colours, (*ids, *unknown, VOID)[:256])
+
+
+def _called(root: Path, *files: Path) -> set[str]:
+    """What a skip list may call these files: stem, name, path below the root, whole path."""
+    return {
+        name
+        for file in files
+        for name in (file.stem, file.name, file.relative_to(root).as_posix(), str(file))
+    }
 
 
 def _classes(

@@ -125,7 +125,7 @@ def _voc_splits(root: Path) -> tuple[str, ...]:
 
 def _voc_pairs(root: Path, split: str) -> Listing:
     listing = root / "ImageSets" / "Segmentation" / f"{split}.txt"
-    lines = listing.read_text(encoding="utf-8-sig").splitlines()
+    lines = read_text(listing).splitlines()
     names = dict.fromkeys(line.strip() for line in lines if line.strip())
     return _match(root / "JPEGImages", root / "SegmentationClass", names, listing.name)
 
@@ -170,3 +170,11 @@ def recognise(root: Path, layout: str | None = None) -> tuple[str, tuple[str, ..
     expected = [f"  {n}: {k.about}" for n, k in LAYOUTS.items() if layout in (None, n)]
     found = ", ".join(sorted(p.name for p in root.iterdir())[:8]) or "nothing"
     raise DataError(f"{root}: found {found}; expected\n" + "\n".join(expected))
+
+
+def read_text(path: Path) -> str:
+    """A small text file; a DataError where it is not one."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as text: {error}") from error
