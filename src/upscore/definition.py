@@ -1,11 +1,145 @@
-"""The specification: transposed convolution and linear upsampling in readable NumPy."""
+"""The specification: transposed convolution and linear upsampling in readable NumPy.
 
-from collections.abc import Sequence
+A transposed convolution can be seen in four ways, and each is a function below:
+
+    convolution_matrix  the transpose of the matrix of the ordinary convolution
+    zero_insertion      zeros between the input pixels, then an ordinary convolution
+    subkernels          one small kernel for each phase of the stride, the results interleaved
+    scatter             each input pixel adds its scaled kernel to the output
+
+They take `x` (N, I, *size_in), `weight` (I, O, *kernel) and one `geometry.Axis` for each spatial
+axis, and return (N, O, *size_out). All four are equal, to the bit on integers and to rounding on
+other finite numbers. `conv_transpose` puts PyTorch's arguments, groups and a bias around them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from math import gcd, prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from upscore.geometry import linear_positions, transposed_size
+from upscore.geometry import Axis, linear_positions, pytorch, whole
+
+Array = NDArray[Any]
+Axes = Sequence[Axis]
+PerAxis = int | Sequence[int]
+
+# Beyond this an index no longer fits in 32 bits, in many libraries as in ours.
+MOST_ELEMENTS = 2**31 - 1
+
+
+def convolution_matrix(weight: Array, axes: Axes) -> Array:
+    """Return the matrix of the ordinary convolution that leads from the output back to the input.
+
+    Shape (I * size_in, O * size_out), sizes multiplied over the axes: one row for each input pixel,
+    with the kernel at the output pixels it reaches.
+
+    >>> weight = np.array([[[1, 2, 3]]])
+    >>> convolution_matrix(weight, [pytorch(3, kernel=3, stride=2, padding=1)])
+    array([[2, 3, 0, 0, 0],
+           [0, 1, 2, 3, 0],
+           [0, 0, 0, 1, 2]])
+    """
+    size_in, size_out = [a.size_in for a in axes], [a.size_out for a in axes]
+    shape = (weight.shape[0] * prod(size_in), weight.shape[1] * prod(size_out))
+    if prod(shape) > MOST_ELEMENTS:
+        raise ValueError(f"a matrix of {shape} has more than {MOST_ELEMENTS} elements")
+    matrix = np.zeros((weight.shape[0], *size_in, weight.shape[1], *size_out), weight.dtype)
+    for pixel in np.ndindex(*size_in):
+        for tap in np.ndindex(weight.shape[2:]):
+            place = [
+                i * a.stride + t * a.dilation - a.begin
+                for i, t, a in zip(pixel, tap, axes, strict=True)
+            ]
+            if all(0 <= o < size for o, size in zip(place, size_out, strict=True)):
+                matrix[:, *pixel, :, *place] = weight[:, :, *tap]
+    return matrix.reshape(shape)
+
+
+def matrix(x: Array, weight: Array, axes: Axes) -> Array:
+    """Apply the transpose of the ordinary convolution's matrix."""
+    columns = x.reshape(len(x), prod(x.shape[1:])).T
+    rows = (convolution_matrix(weight, axes).T @ columns).T
+    return rows.reshape(len(x), weight.shape[1], *(a.size_out for a in axes))
+
+
+def zero_insertion(x: Array, weight: Array, axes: Axes) -> Array:
+    """Put `stride - 1` zeros between the input pixels, then convolve with stride 1."""
+    size = [(a.size_in - 1) * a.stride + 1 for a in axes]
+    spread = np.zeros((*x.shape[:2], *size), x.dtype)
+    spread[:, :, *(slice(None, None, a.stride) for a in axes)] = x
+    return _cut(_convolve(spread, weight, [a.dilation for a in axes]), axes)
+
+
+def subkernels(x: Array, weight: Array, axes: Axes) -> Array:
+    """Convolve with one small kernel for each phase of the stride, and interleave the results.
+
+    The outputs of phase `r`, those at `r`, `r + stride`, ..., see only the taps that an input pixel
+    puts there: `t` with `t * dilation % stride == r`. These are equally spaced.
+    """
+    full = np.zeros((len(x), weight.shape[1], *(a.full for a in axes)), x.dtype)
+    for phase in np.ndindex(*(a.stride for a in axes)):
+        taps = [
+            [t for t in range(a.kernel) if t * a.dilation % a.stride == r]
+            for r, a in zip(phase, axes, strict=True)
+        ]
+        if not all(taps):
+            continue  # no tap reaches these outputs
+        kernel: Any = np.ix_(*taps)
+        dilation = [a.dilation // gcd(a.dilation, a.stride) for a in axes]
+        part = _convolve(x, weight[:, :, *kernel], dilation)
+        places = [
+            slice(t[0] * a.dilation, t[0] * a.dilation + n * a.stride, a.stride)
+            for t, n, a in zip(taps, part.shape[2:], axes, strict=True)
+        ]
+        full[:, :, *places] = part
+    return _cut(full, axes)
+
+
+def scatter(x: Array, weight: Array, axes: Axes) -> Array:
+    """Add each input pixel's scaled kernel to the output: tap by tap, for all pixels at once."""
+    full = np.zeros((len(x), weight.shape[1], *(a.full for a in axes)), x.dtype)
+    for tap in np.ndindex(weight.shape[2:]):
+        places = [
+            slice(t * a.dilation, t * a.dilation + (a.size_in - 1) * a.stride + 1, a.stride)
+            for t, a in zip(tap, axes, strict=True)
+        ]
+        full[:, :, *places] += _mix(x, weight[:, :, *tap])
+    return _cut(full, axes)
+
+
+VIEWS: dict[str, Callable[[Array, Array, Axes], Array]] = {
+    "matrix": matrix,
+    "zero_insertion": zero_insertion,
+    "subkernels": subkernels,
+    "scatter": scatter,
+}
+
+
+def _mix(x: Array, weight: Array) -> Array:
+    """Mix the channels of (N, I, ...) by (I, O)."""
+    mixed: Array = np.einsum("ni...,io->no...", x, weight)
+    return mixed
+
+
+def _convolve(x: Array, weight: Array, dilation: Sequence[int]) -> Array:
+    """Convolve with stride 1: zeros around `x`, and the flipped kernel slides over it."""
+    reach = [(k - 1) * d for k, d in zip(weight.shape[2:], dilation, strict=True)]
+    size = [n + r for n, r in zip(x.shape[2:], reach, strict=True)]
+    x = np.pad(x, [(0, 0), (0, 0), *((r, r) for r in reach)])
+    flipped = np.flip(weight, tuple(range(2, x.ndim)))
+    y = np.zeros((len(x), weight.shape[1], *size), x.dtype)
+    for tap in np.ndindex(weight.shape[2:]):
+        window = [slice(t * d, t * d + n) for t, d, n in zip(tap, dilation, size, strict=True)]
+        y += _mix(x[:, :, *window], flipped[:, :, *tap])
+    return y
+
+
+def _cut(full: Array, axes: Axes) -> Array:
+    """Cut the ends of the full output, or append zeros."""
+    full = np.pad(full, [(0, 0), (0, 0), *((0, max(-a.end, 0)) for a in axes)])
+    return full[:, :, *(slice(a.begin, a.begin + a.size_out) for a in axes)]
 
 
 def conv_transpose(
@@ -13,34 +147,78 @@ def conv_transpose(
     weight: ArrayLike,
     bias: ArrayLike | None = None,
     *,
-    stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] = 0,
-    output_padding: int | Sequence[int] = 0,
-    dilation: int | Sequence[int] = 1,
+    stride: PerAxis = 1,
+    padding: PerAxis | Sequence[tuple[int, int]] = 0,
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
     groups: int = 1,
     view: str = "scatter",
-) -> NDArray[np.float64]:
-    """Return the transposed convolution of `x` (N, C, *spatial) with `weight` (C, O/groups, *k)."""
-    x, weight = np.asarray(x), np.asarray(weight)
+) -> Array:
+    """Return the transposed convolution of `x` with `weight`, in any number of dimensions.
+
+    `torch.nn.functional.conv_transpose2d(x, weight, bias, ...)` for two spatial axes. Shapes: `x`
+    (N, C, *size) or (C, *size), `weight` (C, O // groups, *kernel), `bias` (O,), result (N, O,
+    *size_out) or (O, *size_out). Integers are computed in int64, all else in float64 (complex128).
+    Geometry is one number or one for each axis; `padding` may be (begin, end) for each axis.
+    `view` is "scatter", "subkernels", "zero_insertion" or "matrix".
+
+    Raises ValueError for shapes that do not fit, impossible geometry, and outputs of 2**31
+    elements or more; TypeError for what is not a number.
+
+    Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
+
+    >>> conv_transpose([[[1, 2, 3]]], [[[1, 2, 1]]], stride=2)
+    array([[[1, 2, 3, 4, 5, 6, 3]]])
+    """
+    x, weight = _numbers("x", x), _numbers("weight", weight)
     dim = weight.ndim - 2
-    s, p, op, d = (
-        (v,) * dim if isinstance(v, int) else tuple(v)
-        for v in (stride, padding, output_padding, dilation)
+    if dim < 1 or weight.size == 0:
+        raise ValueError(
+            f"weight must be (channels, outputs // groups, *kernel) with at least one element, "
+            f"not of shape {weight.shape}"
+        )
+    batch = x[np.newaxis] if x.ndim == dim + 1 else x
+    if batch.ndim != dim + 2:
+        raise ValueError(
+            f"x must be (batch, channels, *size) or (channels, *size) with as many spatial axes as "
+            f"weight {weight.shape} has, {dim}, not of shape {x.shape}"
+        )
+    if view not in VIEWS:
+        raise ValueError(f"view must be one of {', '.join(VIEWS)}, not {view!r}")
+    channels, outputs = batch.shape[1], weight.shape[1] * whole("groups", groups, 1)
+    if channels != weight.shape[0] or channels % groups:
+        raise ValueError(
+            f"x has {channels} channels, weight takes {weight.shape[0]}, and there are {groups} "
+            f"groups: the first two must be equal and divisible by the third"
+        )
+    axes = [
+        pytorch(*axis)
+        for axis in zip(
+            batch.shape[2:],
+            weight.shape[2:],
+            _per_axis("stride", stride, dim),
+            _per_axis("padding", padding, dim),
+            _per_axis("output_padding", output_padding, dim),
+            _per_axis("dilation", dilation, dim),
+            strict=True,
+        )
+    ]
+    shape = (len(batch), outputs, *(a.size_out for a in axes))
+    if prod(shape) > MOST_ELEMENTS:
+        raise ValueError(f"an output of {shape} has more than {MOST_ELEMENTS} elements")
+    dtype = np.result_type(x, weight, np.int64)
+    parts = zip(
+        np.split(batch.astype(dtype), groups, axis=1),
+        np.split(weight.astype(dtype), groups, axis=0),
+        strict=True,
     )
-    size = [transposed_size(*case) for case in zip(x.shape[2:], weight.shape[2:], s, p, op, d)]
-    full_size = [n + 2 * q for n, q in zip(size, p)]
-    outputs = []
-    for xg, wg in zip(np.split(x, groups, 1), np.split(weight, groups, 0), strict=True):
-        full = np.zeros((len(x), wg.shape[1], *full_size), np.result_type(x, weight, np.int64))
-        for tap in np.ndindex(wg.shape[2:]):
-            where = tuple(
-                slice(t * dd, t * dd + (n - 1) * ss + 1, ss)
-                for t, dd, n, ss in zip(tap, d, x.shape[2:], s)
-            )
-            full[:, :, *where] += np.einsum("ni...,io->no...", xg, wg[:, :, *tap])
-        outputs.append(full[:, :, *(slice(q, q + n) for q, n in zip(p, size))])
-    y = np.concatenate(outputs, axis=1)
-    return y if bias is None else y + np.reshape(bias, (-1, *(1,) * dim))
+    y = np.concatenate([VIEWS[view](*part, axes) for part in parts], axis=1)
+    if bias is not None:
+        bias = _numbers("bias", bias)
+        if bias.shape != (outputs,):
+            raise ValueError(f"bias must be of shape ({outputs},), not {bias.shape}")
+        y = y + bias.reshape(-1, *(1,) * dim)
+    return y if batch is x else y[0]
 
 
 def upsample_linear(
@@ -50,12 +228,20 @@ def upsample_linear(
     align_corners: bool = False,
     stride: int | None = None,
 ) -> NDArray[np.float64]:
-    """Return `scores` (..., h, w) interpolated linearly to `size` (H, W).
+    """Return `scores` with the last axes interpolated linearly to `size`, one number for each.
 
-    `torch.nn.functional.interpolate(scores, size, mode="bilinear", align_corners=...)`.
+    `torch.nn.functional.interpolate(scores, size, mode="bilinear", align_corners=...)` for
+    `scores` (N, C, h, w) and `size` (H, W), in float64; one number for `size` is (H, H). With
+    `stride=s` the grid is that of the FCN: the first H x W pixels of the s-fold enlargement,
+    whatever the ratio of the sizes (see `geometry.linear_positions`).
+
+    >>> upsample_linear([[0.0, 4.0]], (1, 4))
+    array([[0., 1., 3., 4.]])
     """
-    y = np.asarray(scores, np.float64)
-    sizes = (size, size) if isinstance(size, int) else tuple(size)
+    y = _numbers("scores", scores).astype(np.float64)
+    sizes = tuple(size) if isinstance(size, Iterable) else (size, size)
+    if y.ndim < len(sizes):
+        raise ValueError(f"size {sizes} needs {len(sizes)} axes, scores have shape {y.shape}")
     for axis, size_out in enumerate(sizes, start=y.ndim - len(sizes)):
         low, high, weight = linear_positions(
             y.shape[axis], size_out, align_corners=align_corners, stride=stride
@@ -63,3 +249,19 @@ def upsample_linear(
         weight = weight.reshape(-1, *(1,) * (y.ndim - 1 - axis))
         y = y.take(low, axis) * (1 - weight) + y.take(high, axis) * weight
     return y
+
+
+def _numbers(name: str, value: ArrayLike) -> Array:
+    """Return `value` as an array of numbers."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{name} must hold numbers, not {array.dtype}")
+    return array
+
+
+def _per_axis(name: str, value: Any, dim: int) -> tuple[Any, ...]:
+    """Return one value for each axis."""
+    values = tuple(value) if isinstance(value, Iterable) else (value,) * dim
+    if len(values) != dim:
+        raise ValueError(f"{name} must be one number or {dim} of them, one an axis, not {value!r}")
+    return values
