@@ -73,6 +73,8 @@ def opened(
         with _stream(source) as stream:
             image = _identify(stream)
             width, height = image.size
+            if width * height == 0:
+                raise ImageError(f"{width} x {height} pixels: nothing to see")
             if width * height > max_pixels:
                 raise ImageError(
                     f"{width} x {height} pixels, more than the limit of {max_pixels:,}; "

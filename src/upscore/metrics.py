@@ -36,7 +36,7 @@ class Scores:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, None for NaN."""
-        return {key: _plain(value) for key, value in asdict(self).items()}
+        return {key: plain(value) for key, value in asdict(self).items()}
 
 
 def confusion(
@@ -214,8 +214,8 @@ def _checked(labels: ArrayLike, target: ArrayLike) -> tuple[Counts, Counts]:
     return ids[0].astype(np.int64), ids[1].astype(np.int64)
 
 
-def _plain(value: Any) -> Any:
-    """JSON knows lists and null, not arrays and NaN."""
+def plain(value: Any) -> Any:
+    """An array or number as JSON knows it: lists, and None for NaN."""
     if isinstance(value, np.ndarray):
-        return [_plain(item) for item in value.tolist()]
+        return [plain(item) for item in value.tolist()]
     return None if value != value else value
