@@ -123,8 +123,11 @@ def apply_mapping(
     }
     void = [name for name in names if name.lower() in VOID_NAMES]
     groups["ignore"] = (*groups.get("ignore", ()), *void)
+    if groups.get("*", ("*",)) != ("*",):
+        raise DataError(f"{where}: `*` on the left keeps names; write `* = *`")
     if not any("*" in olds for olds in groups.values()):
         groups["*"] = ("*",)
+
     owner: dict[str, str] = {}
     for new, olds in groups.items():
         for old in olds:
@@ -135,17 +138,11 @@ def apply_mapping(
             if owner.setdefault(old, new) != new:
                 raise DataError(f"{where}: {old!r} is in {owner[old]!r} and in {new!r}")
     rest = [name for name in names if name not in owner]
-    new_names: list[str] = []
-    for new, olds in groups.items():
-        if new == "*":
-            if olds != ("*",):
-                raise DataError(f"{where}: `*` on the left keeps names; write `* = *`")
-            new_names += rest
-            owner |= {name: name for name in rest}
-        elif new != "ignore":
-            new_names.append(new)
-        if "*" in olds and new != "*":
-            owner |= dict.fromkeys(rest, new)
+    home = owner.pop("*")
+    owner |= {name: name if home == "*" else home for name in rest}
+
+    kept = {"*": rest, "ignore": []}
+    new_names = [name for new in groups for name in kept.get(new, [new])]
     check_names(new_names, where)
     for empty in sorted(set(new_names) - set(owner.values())):
         raise DataError(f"{where}: no class is left for {empty!r}; take its line out")

@@ -111,7 +111,7 @@ def find(
     if kind == "binary" and len(names) != 2:
         raise DataError(f"{root}: 0/255 masks have two classes, but {len(names)} are named")
     if colours is None:
-        own = CAMVID if CAMVID.keys() >= set(names) else {}
+        own = CAMVID if layout == "camvid" and CAMVID.keys() >= set(names) else {}
         colours = tuple(own.get(name, voc_colour(i)) for i, name in enumerate(names))
     new_names, ids = apply_mapping(names, mapping)
     palette = tuple(colours[ids.index(i)] for i in range(len(new_names)))
