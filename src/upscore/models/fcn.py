@@ -1,0 +1,151 @@
+"""Fully convolutional networks (Long, Shelhamer and Darrell, 2015): coarse class scores.
+
+A stage scores the encoder's features with a 1x1 convolution (`score_16`), doubles the coarser
+stage's map with a transposed convolution that starts as the bilinear filter (`upscore_16`), and
+adds the two. FCN-32s has no such stage, FCN-16s one, FCN-8s two, and FCN-4s goes one step finer.
+"""
+
+from functools import partial
+from typing import Any, Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from upscore.geometry import upscore_padding
+from upscore.models.encoder import DEFAULT_ENCODER, Encoder, LayerNorm2d
+from upscore.nn import ConvTranspose2d
+
+COARSEST = 32
+Width = int | Literal["classes"]
+
+
+class FCN(nn.Module):
+    """Photo to coarse scores: N x 3 x H x W normalised floats to N x C x ⌈H/s⌉ x ⌈W/s⌉.
+
+    Args:
+        classes: number of classes C.
+        stride: s, the stride of the scores: 32, 16, 8 or 4.
+        encoder: name of a timm model with features at reductions s to 32.
+        width: "classes" is the paper's form, as many channels as classes all the way. A number is
+            a learned decoder of that many channels, with normalisation and a global context gate.
+        pretrained: True for ImageNet weights, a path to a timm state dict, or False.
+
+    H and W may be anything from 1 up. Score (i, j) is centred on image position
+    ((i + 0.5) s, (j + 0.5) s), so `upscore.argmax(scores, size=(H, W), stride=s)` gives the labels.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        stride: int,
+        *,
+        encoder: str = DEFAULT_ENCODER,
+        width: Width = 64,
+        pretrained: bool | str = False,
+    ) -> None:
+        super().__init__()
+        if classes < 1:
+            raise ValueError(f"classes must be at least 1, got {classes}")
+        learned = width != "classes"
+        channels = width if isinstance(width, int) else classes
+        self.stride = stride
+        self.strides = tuple(s for s in (32, 16, 8, 4) if s >= stride)
+        self.encoder = Encoder(encoder, sorted(self.strides), pretrained)
+        self.context = Context(self.encoder.channels[COARSEST], channels) if learned else None
+        for s in self.strides:
+            score = Normalised if learned else partial(nn.Conv2d, kernel_size=1)
+            self.add_module(f"score_{s}", score(self.encoder.channels[s], channels))
+            if s < COARSEST:
+                self.add_module(f"upscore_{s}", _upscore(channels))
+                self.add_module(f"refine_{s}", Refine(channels) if learned else nn.Identity())
+            self.add_module(
+                f"classify_{s}", nn.Conv2d(channels, classes, 1) if learned else nn.Identity()
+            )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self._scores(images, only_last=True)[-1]
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """Class scores after each stage, coarse to fine; the last is what `forward` answers."""
+        return self._scores(images, only_last=False)
+
+    def _scores(self, images: Tensor, *, only_last: bool) -> list[Tensor]:
+        height, width = images.shape[-2:]
+        features = self.encoder(_pad_to(images, COARSEST))
+        answers = []
+        for s in self.strides:
+            score = self.get_submodule(f"score_{s}")(features[s])
+            if s == COARSEST:
+                x = score if self.context is None else score * self.context(features[s])
+            else:
+                x = self.get_submodule(f"upscore_{s}")(x) + score
+                x = self.get_submodule(f"refine_{s}")(x)
+            if s == self.stride or not only_last:
+                scores = self.get_submodule(f"classify_{s}")(x)
+                answers.append(scores[..., : -(-height // s), : -(-width // s)])
+        return answers
+
+
+class Normalised(nn.Sequential):
+    """A 1x1 convolution, normalised over the channels of each pixel, and rectified.
+
+    Layer normalisation looks at no other pixel and no other photo: scores do not depend on the
+    crop or the batch they were computed in, nor on the number of processes.
+    """
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, channels, 1), LayerNorm2d(channels), nn.ReLU(inplace=True)
+        )
+
+
+class Refine(nn.Sequential):
+    """A depthwise-separable 3x3 convolution: smooths what the sum of two stages left uneven."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
+            Normalised(channels, channels),
+        )
+
+
+class Context(nn.Module):
+    """A gate per channel from the whole image (as LR-ASPP, Howard et al. 2019)."""
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__()
+        self.gate = nn.Conv2d(channels_in, channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.gate(F.adaptive_avg_pool2d(features, 1)).sigmoid()
+
+
+def _upscore(channels: int) -> nn.Module:
+    """Double a map, n to 2n, aligned: the paper's crop is the transposed convolution's padding."""
+    return ConvTranspose2d(
+        channels, channels, 4, stride=2, padding=upscore_padding(2), bias=False, init="bilinear"
+    )
+
+
+def _pad_to(images: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column up to a multiple, so that every stage has exactly half."""
+    height, width = images.shape[-2:]
+    down, right = -height % multiple, -width % multiple
+    return F.pad(images, (0, right, 0, down), mode="replicate") if down or right else images
+
+
+fcn32s = partial(FCN, stride=32)
+fcn16s = partial(FCN, stride=16)
+fcn8s = partial(FCN, stride=8)
+fcn4s = partial(FCN, stride=4)
+
+ARCHITECTURES = {"fcn32s": fcn32s, "fcn16s": fcn16s, "fcn8s": fcn8s, "fcn4s": fcn4s}
+
+
+def build(architecture: str, classes: int, **options: Any) -> FCN:
+    """A network by the name of its architecture; `options` as for `FCN`."""
+    if architecture not in ARCHITECTURES:
+        raise ValueError(
+            f"unknown architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}"
+        )
+    return ARCHITECTURES[architecture](classes, **options)

@@ -1,0 +1,69 @@
+"""Recipes: every choice that shapes a training run, with defaults that work for most photos."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train a network.
+
+    Rates are AdamW's peak learning rates; `warmup` is the share of all steps over which they rise
+    from zero, after which they fall as (1 - progress) ** `power`. `auxiliary` weights the losses
+    of the stages before the last. `freeze` names parts of the encoder, by the beginnings of their
+    parameters' names, that keep their pretrained weights. `frozen_norm` keeps the statistics and
+    scales of the encoder's batch normalisation (it must be off where they are still to be
+    learned). `ema` is the decay per step of the averaged weights, which are those evaluated and
+    kept. `batch_size` is global: over all processes.
+    """
+
+    architecture: str = "fcn4s"
+    encoder: str = "tf_efficientnet_lite0"
+    width: int | Literal["classes"] = 64
+    pretrained: bool | str = True
+    frozen_norm: bool = True
+    freeze: tuple[str, ...] = ()
+    epochs: int = 30
+    batch_size: int = 16
+    crop: int = 352
+    scale: tuple[float, float] = (0.5, 2.0)
+    flip: bool = True
+    colour: bool = True
+    encoder_rate: float = 3e-4
+    decoder_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    warmup: float = 0.05
+    power: float = 0.9
+    class_weights: Literal["none", "sqrt-median"] = "none"
+    label_smoothing: float = 0.0
+    auxiliary: float = 0.2
+    ema: float = 0.998
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    seed: int = 0
+    mapping: Mapping[str, tuple[str, ...]] | None = field(default=None)
+
+
+# The first two of tf_efficientnet_lite0's seven groups: generic, and the dearest at full size.
+_EARLY = ("conv_stem", "bn1", "blocks.0", "blocks.1")
+
+RECIPES = {
+    "default": Recipe(),
+    "voc-animals": Recipe(
+        freeze=_EARLY,
+        crop=320,
+        epochs=20,
+        mapping={
+            "background": ("*",),
+            **{name: (name,) for name in ("person", "cat", "dog", "horse", "sheep", "cow")},
+        },
+    ),
+    "camvid": Recipe(
+        batch_size=8,
+        crop=384,
+        epochs=60,
+        encoder_rate=5e-4,
+        decoder_rate=2e-3,
+        class_weights="sqrt-median",
+    ),
+}

@@ -1,0 +1,210 @@
+"""The folder of a training run: its state, its checkpoints and what a person looks at.
+
+recipe.json       the choices, fixed for the run
+state/            everything that a killed run needs to go on
+best/ last/       checkpoints of the averaged weights
+metrics.csv  curves.png  tensorboard/
+"""
+
+import csv
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from upscore.data import Dataset
+from upscore.files import replacing, write_json
+from upscore.metrics import Scores
+from upscore.models import Spec, save
+from upscore.models.checkpoint import read_tensors, write_tensors
+from upscore.recipes import Recipe
+
+
+class RunError(ValueError):
+    """A run that cannot start or go on: names the folder, what is wrong and what to do."""
+
+
+class Run:
+    """State and records of one run; only the main process writes."""
+
+    def __init__(self, folder: Path, recipe: Recipe, data: Dataset, *, main: bool) -> None:
+        self.folder, self.main = folder, main
+        self.identity = json.loads(
+            json.dumps({"recipe": asdict(recipe), "photos": [s.name for s in data.samples]})
+        )
+        self.history: list[dict[str, float]] = []
+        self.loss = float("nan")
+        self._losses: list[Tensor] = []
+        self._started = time.monotonic()
+
+    @property
+    def best(self) -> float:
+        return max((row["mean_iou"] for row in self.history), default=float("nan"))
+
+    def start(self, network: nn.Module, average: nn.Module, optimizer: Any, *, resume: bool) -> int:
+        """The step to begin with: 0, or where the saved state of the same run left off."""
+        there = (self.folder / "state" / "state.json").is_file()
+        if there and not resume:
+            raise RunError(
+                f"{self.folder} holds a run already: add --resume to go on with it, "
+                "or choose another folder"
+            )
+        if there:
+            return self._load_state(network, average, optimizer)
+        if self.main:
+            self._prepare(network)
+            self.save_state(0, network, average, optimizer)
+        return 0
+
+    def _prepare(self, network: nn.Module) -> None:
+        """Fail now, not after the first epoch: can we write here, and is there room?"""
+        weights = sum(t.numel() * t.element_size() for t in network.state_dict().values())
+        need = 12 * weights + (64 << 20)  # old and new state (4 copies each), checkpoints, records
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(self.folder / "recipe.json", self.identity["recipe"])
+        except OSError as error:
+            raise RunError(f"cannot write into {self.folder}: {error}") from error
+        free = shutil.disk_usage(self.folder).free
+        if free < need:
+            raise RunError(
+                f"{self.folder} has {free >> 20} MiB free, this run needs about {need >> 20} MiB: "
+                "make room or choose another folder"
+            )
+
+    def save_state(self, step: int, network: nn.Module, average: nn.Module, optimizer: Any) -> None:
+        """All that a run killed from now on needs to end as if it had not been."""
+        if not self.main:
+            return
+        tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+        for i, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        description = {**self.identity, "step": step, "history": self.history}
+        write_tensors(self.folder / "state", "state", tensors, description)
+
+    def _load_state(self, network: nn.Module, average: nn.Module, optimizer: Any) -> int:
+        description, tensors = read_tensors(self.folder / "state", "state")
+        for key, value in self.identity.items():
+            if description.get(key) != value:
+                raise RunError(
+                    f"{self.folder} was started with {_difference(description.get(key), value)}: "
+                    "resume with the same recipe and data, or choose another folder"
+                )
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            part, key = name.split(".", 1)
+            parts[part][key] = tensor
+        network.load_state_dict(parts["network"])
+        average.load_state_dict(parts["average"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimizer"].items():
+            index, key = name.split(".", 1)
+            moments.setdefault(int(index), {})[key] = tensor
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.history = description["history"]
+        return int(description["step"])
+
+    def record(self, epoch: int, step: int, scores: Scores) -> bool:
+        """Note an epoch in the history, the table, the curves and TensorBoard; is it the best?"""
+        loss = float(torch.stack(self._losses).mean()) if self._losses else float("nan")
+        self._losses = []
+        better = not self.history or scores.mean_iou > self.best
+        row = {
+            "epoch": epoch,
+            "step": step,
+            "loss": loss,
+            "mean_iou": scores.mean_iou,
+            "pixel_accuracy": scores.pixel_accuracy,
+            "seconds": round(time.monotonic() - self._started, 1),
+        }
+        self.history.append(row)
+        if self.main:
+            with replacing(self.folder / "metrics.csv") as path, path.open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(row))
+                writer.writeheader()
+                writer.writerows(self.history)
+            self._tensorboard(row)
+            _draw_curves(self.history, self.folder / "curves.png")
+        return better and self.main
+
+    def save_best(self, network: nn.Module, spec: Spec, scores: Scores) -> None:
+        save(self.folder / "best", network, _with_scores(spec, scores.mean_iou, self.history))
+
+    def finish(self, network: nn.Module, spec: Spec) -> None:
+        if self.main:
+            score = self.history[-1]["mean_iou"] if self.history else float("nan")
+            save(self.folder / "last", network, _with_scores(spec, score, self.history))
+
+    @contextmanager
+    def progress(self, total: int) -> Iterator[Callable[[int, Tensor], None]]:
+        """A bar with the time left, the loss and the best validation mIoU; in a log file, lines."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+        )
+        with Progress(*columns, disable=not self.main) as bar:
+            task = bar.add_task("", total=total)
+
+            def advance(step: int, loss: Tensor) -> None:
+                self._losses.append(loss)
+                if step % 10 == 0:
+                    recent = float(torch.stack(self._losses[-10:]).mean())
+                    text = f"loss {recent:.3f}  validation mIoU {self.best:.3f}"
+                    bar.update(task, completed=step, description=text)
+                    if step % 50 == 0 and not bar.console.is_terminal:
+                        bar.console.print(f"step {step}/{total}  {text}")
+
+            yield advance
+
+    def _tensorboard(self, row: dict[str, float]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        step = int(row["step"])
+        with SummaryWriter(str(self.folder / "tensorboard"), purge_step=step) as writer:
+            for name in ("loss", "mean_iou", "pixel_accuracy"):
+                writer.add_scalar(name, row[name], step)
+
+
+def _with_scores(spec: Spec, mean_iou: float, history: list[dict[str, float]]) -> Spec:
+    card = {**spec.card, "validation_mean_iou": mean_iou, "epochs_seen": len(history)}
+    return Spec(**{**vars(spec), "card": card})
+
+
+def _draw_curves(history: list[dict[str, float]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    epochs = [row["epoch"] for row in history]
+    for axes, name, title in zip(
+        figure.subplots(1, 2),
+        ("loss", "mean_iou"),
+        ("training loss", "validation mIoU"),
+        strict=True,
+    ):
+        axes.plot(epochs, [row[name] for row in history], marker=".")
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def _difference(old: Any, new: Any) -> str:
+    """The first choice in which two recipes differ, or that the photos do."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in new:
+            if old.get(key) != new[key]:
+                return f"{key} = {old.get(key)!r}, not {new[key]!r}"
+    return "other photos"
