@@ -1,3 +1,522 @@
-"""Labels on the CPU."""
+"""Labels on the CPU: a Numba kernel that never holds the full-resolution scores.
 
-from upscore.heads.eager import argmax as argmax
+Output rows between the same two source rows form a *band*; `LANES` output columns a *block*; blocks
+whose columns lie in the same `LANES` *cells* (gaps between two source columns) a *chunk*. For every
+band the two source rows are copied into cache, widened. For every chunk the classes that cannot
+win in any cell are ruled out by their corners. For every block the rest is interpolated
+horizontally once and then, row by row, vertically, compared in registers. See docs/heads.md.
+
+Scores that are not `calm` (infinite, NaN or near overflow) take the same way without the shortcuts.
+"""
+
+import math
+import sys
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upscore.geometry import linear_positions
+from upscore.jit import (
+    LANES,
+    bits,
+    exponent,
+    fma,
+    kernel,
+    load,
+    narrow,
+    share,
+    splat,
+    store,
+    where,
+    widen,
+)
+
+_CACHED = 1 << 17  # scores of one source row that a thread keeps: two rows of float32 are 1 MB
+_EVERY = (1 << LANES) - 1
+_TILE = 16  # a tile of labels, written out at once: 16 rows of 16 blocks
+_WIDTH = _TILE * LANES
+_KINDS = {"probability": 1, "margin": 2, "entropy": 3}
+
+
+@lru_cache(maxsize=32)
+def _plan(
+    source: tuple[int, int],
+    target: tuple[int, int],
+    align_corners: bool,
+    stride: int | None,
+    classes: int,
+    dtype: str,
+) -> tuple[tuple[NDArray[Any], ...], int, int]:
+    """Return where the output pixels sample: arrays for the kernel, tasks an image, row pitch."""
+    low, high, weight = linear_positions(
+        source[0], target[0], align_corners=align_corners, stride=stride
+    )
+    # At the last source row low and high are one; half of each is that row also if it is infinite.
+    row_weight = np.pad(np.where(high > low, weight, 0.5), (0, 3), "edge").astype(dtype)
+    starts = np.flatnonzero(np.diff(low, prepend=-1))
+    sizes = np.diff(starts, append=len(low))
+    starts = np.concatenate(
+        [np.arange(s, s + n, _TILE) for s, n in zip(starts, sizes, strict=True)]
+    )
+    bands = np.stack((low[starts], high[starts], starts, np.append(starts[1:], len(low))), 1)
+
+    # The columns, padded to whole blocks by repeating the last one.
+    low, high, weight = linear_positions(
+        source[1], target[1], align_corners=align_corners, stride=stride
+    )
+    pad = (0, -len(low) % LANES)
+    weight = np.pad(np.where(high > low, weight, 0.5), pad, "edge")
+    low, high = np.pad(low, pad, "edge"), np.pad(high, pad, "edge")
+    base, last, end = low[::LANES], low[LANES - 1 :: LANES], high[LANES - 1 :: LANES]
+    taps = max(4, int((end - base).max()) + 1)
+    pruned = taps <= LANES + 1  # the cells of a block fit one chunk
+    mixing = np.zeros((len(base), taps, LANES) if pruned else (0, 0, LANES), dtype)
+    if pruned:
+        block, lane = np.divmod(np.arange(len(low)), LANES)
+        np.add.at(mixing, (block, low - base[block], lane), 1 - weight)
+        np.add.at(mixing, (block, high - base[block], lane), weight)
+
+    # Chunks, and strips of as many chunks as have their source columns in cache at once.
+    widest = max(_CACHED // classes - 2 * LANES, LANES)
+    chunks: list[list[int]] = []  # first block, last block, cells
+    strips: list[list[int]] = []  # first chunk, last chunk, first column, last column
+    cells = np.zeros(len(base), np.int64)
+    for b, (first, final, right) in enumerate(zip(base, last, end, strict=True)):
+        start = chunks[-1][0] if chunks else 0
+        if not (chunks and pruned and final < base[start] + LANES and b < start + _TILE):
+            if not strips or right - strips[-1][2] >= widest:
+                strips.append([len(chunks), 0, first, 0])
+            chunks.append([b, 0, 0])
+        if pruned:
+            origin = base[chunks[-1][0]]
+            cells[b] = (2 << (final - origin)) - (1 << (first - origin))
+        chunks[-1][1:] = b + 1, chunks[-1][2] | cells[b]
+        strips[-1][1], strips[-1][3] = len(chunks), right + 1
+    strip = np.array(strips)
+    pitch = -(-int((strip[:, 3] - strip[:, 2]).max() + LANES + 1) // LANES) | 1  # odd: see docs
+    arrays = (
+        bands,
+        row_weight,
+        strip,
+        np.array(chunks),
+        np.stack((base, cells), 1),
+        mixing.reshape(-1),
+        np.stack((low, high), 1),
+        weight.astype(dtype),
+    )
+    return arrays, len(bands) * len(strips), pitch * LANES
+
+
+@kernel()
+def _load_row(scores, at, class_step, column_step, width, work, to, pitch, classes, limit):  # type: ignore[no-untyped-def]
+    """Copy one row of every class to `work[to:]`; tell whether it is calm: all below `limit`."""
+    if column_step == 1 and width >= LANES:
+        for c in range(classes):
+            source, target = at + c * class_step, to + c * pitch
+            for x in range(0, width - LANES, LANES):
+                store(work, target + x, widen(load(scores, source + x)))
+            store(work, target + width - LANES, widen(load(scores, source + width - LANES)))
+    else:
+        for x in range(width):
+            for c in range(classes):
+                work[to + c * pitch + x] = widen(scores[at + c * class_step + x * column_step])
+    high, low = splat(limit), splat(-limit)
+    calm = low < high
+    for c in range(classes):
+        target = to + c * pitch
+        for x in range(width, pitch):
+            work[target + x] = work[target + width - 1]
+        for x in range(target, target + pitch, LANES):
+            v = load(work, x)
+            calm = calm & (v < high) & (low < v)
+    return bits(calm) == _EVERY
+
+
+@kernel(forceinline=True)
+def _lesser(a, b):  # type: ignore[no-untyped-def]
+    return where(a < b, a, b)
+
+
+@kernel(forceinline=True)
+def _greater(a, b):  # type: ignore[no-untyped-def]
+    return where(a > b, a, b)
+
+
+@kernel()
+def _candidates(work, upper, lower, pitch, classes, mask, lists, limit, kind, reach):  # type: ignore[no-untyped-def]
+    """List the classes that matter somewhere in a chunk, each with the cells where it does.
+
+    Interpolated scores lie between the four corners of their cell, so a class whose largest corner
+    is below another's smallest cannot win there; nor be second, if it is below two others'; nor
+    count in the softmax if it is below by `reach`.
+    """
+    floor = splat(-limit)
+    second = floor
+    for c in range(classes):
+        a, b = upper + c * pitch, lower + c * pitch
+        least = _lesser(
+            _lesser(load(work, a), load(work, a + 1)), _lesser(load(work, b), load(work, b + 1))
+        )
+        if kind == 2:
+            second = _greater(second, _lesser(floor, least))
+        floor = _greater(floor, least)
+    floor = (second if kind == 2 else floor) - splat(reach)
+    count = 0
+    for c in range(classes):
+        a, b = upper + c * pitch, lower + c * pitch
+        most = _greater(
+            _greater(load(work, a), load(work, a + 1)), _greater(load(work, b), load(work, b + 1))
+        )
+        here = bits(most >= floor) & mask
+        lists[classes + count] = c
+        lists[2 * classes + count] = here
+        count += here != 0
+    return count
+
+
+@kernel()
+def _mix(work, upper, lower, pitch, lists, n, mixing, at, taps, to):  # type: ignore[no-untyped-def]
+    """Interpolate the chosen classes of a block horizontally, in both rows."""
+    w0, w1 = load(mixing, at), load(mixing, at + LANES)
+    w2, w3 = load(mixing, at + 2 * LANES), load(mixing, at + 3 * LANES)
+    for k in range(n):
+        a, b = upper + lists[k] * pitch, lower + lists[k] * pitch
+        p, q = splat(work[a]) * w0, splat(work[b]) * w0
+        p, q = fma(splat(work[a + 1]), w1, p), fma(splat(work[b + 1]), w1, q)
+        p, q = fma(splat(work[a + 2]), w2, p), fma(splat(work[b + 2]), w2, q)
+        p, q = fma(splat(work[a + 3]), w3, p), fma(splat(work[b + 3]), w3, q)
+        for t in range(4, taps):
+            w = load(mixing, at + t * LANES)
+            p, q = fma(splat(work[a + t]), w, p), fma(splat(work[b + t]), w, q)
+        store(work, to + 2 * LANES * k, p)
+        store(work, to + 2 * LANES * k + LANES, q)
+
+
+@kernel()
+def _gather(work, upper, lower, pitch, n, columns, weights, x0, to):  # type: ignore[no-untyped-def]
+    """Do as `_mix` for all classes, for columns far apart and for scores that are not calm."""
+    one = work.dtype.type(1)
+    for k in range(n):
+        a, b, m = upper + k * pitch, lower + k * pitch, to + 2 * LANES * k
+        for x in range(LANES):
+            p, q, w = columns[x0 + x, 0], columns[x0 + x, 1], weights[x0 + x]
+            work[m + x] = work[a + p] * (one - w) + work[a + q] * w
+            work[m + LANES + x] = work[b + p] * (one - w) + work[b + q] * w
+
+
+@kernel()
+def _refine(work, at, lists, n):  # type: ignore[no-untyped-def]
+    """Rule out classes once more, column by column; leave lower - upper in place of lower."""
+    floor = _lesser(load(work, at), load(work, at + LANES))
+    for k in range(1, n):
+        m = at + 2 * LANES * k
+        floor = _greater(floor, _lesser(load(work, m), load(work, m + LANES)))
+    kept = 0
+    for k in range(n):
+        m = at + 2 * LANES * k
+        a, b = load(work, m), load(work, m + LANES)
+        m = at + 2 * LANES * kept
+        store(work, m, a)
+        store(work, m + LANES, b - a)
+        lists[kept] = lists[k]
+        kept += bits(_greater(a, b) >= floor) != 0
+    return kept
+
+
+@kernel()
+def _compare(work, at, lists, n, row_weight, top, bottom, tile, x):  # type: ignore[no-untyped-def]
+    """Write the best of the chosen classes to the tile, four rows at a time."""
+    a0, d0, first = load(work, at), load(work, at + LANES), splat(lists[0])
+    for y in range(top, bottom, 4):
+        w0, w1 = splat(row_weight[y]), splat(row_weight[y + 1])
+        w2, w3 = splat(row_weight[y + 2]), splat(row_weight[y + 3])
+        b0, b1, b2, b3 = fma(w0, d0, a0), fma(w1, d0, a0), fma(w2, d0, a0), fma(w3, d0, a0)
+        c0, c1, c2, c3 = first, first, first, first
+        for k in range(1, n):
+            m = at + 2 * LANES * k
+            a, d, c = load(work, m), load(work, m + LANES), splat(lists[k])
+            v0, v1, v2, v3 = fma(w0, d, a), fma(w1, d, a), fma(w2, d, a), fma(w3, d, a)
+            m0, m1, m2, m3 = v0 > b0, v1 > b1, v2 > b2, v3 > b3
+            b0, b1, b2, b3 = (
+                where(m0, v0, b0),
+                where(m1, v1, b1),
+                where(m2, v2, b2),
+                where(m3, v3, b3),
+            )
+            c0, c1, c2, c3 = where(m0, c, c0), where(m1, c, c1), where(m2, c, c2), where(m3, c, c3)
+        to = (y - top) * _WIDTH + x
+        store(tile, to, c0)
+        store(tile, to + _WIDTH, c1)
+        store(tile, to + 2 * _WIDTH, c2)
+        store(tile, to + 3 * _WIDTH, c3)
+
+
+@kernel(forceinline=True)
+def _exp(x):  # type: ignore[no-untyped-def]
+    """The exponential of float32 numbers up to zero, to 2 units in the last place; NaN stays."""
+    f32 = np.float32
+    t = x * splat(f32(math.log2(math.e)))
+    t = where(t < splat(f32(-126)), splat(f32(-126)), t)
+    shifted = t + splat(f32(1.5 * 2**23))
+    f = t - (shifted - splat(f32(1.5 * 2**23)))
+    p = fma(splat(f32(1.535336188e-4)), f, splat(f32(1.339887440e-3)))
+    p = fma(p, f, splat(f32(9.618437357e-3)))
+    p = fma(p, f, splat(f32(5.550332471e-2)))
+    p = fma(p, f, splat(f32(2.402264791e-1)))
+    p = fma(p, f, splat(f32(6.931472028e-1)))
+    return fma(p, f, splat(f32(1))) * exponent(shifted)
+
+
+@kernel()
+def _compare_any(work, at, lists, n, row_weight, top, bottom, calm, tile, sure, sure_tile, kind, x):  # type: ignore[no-untyped-def]
+    """Do as `_compare` for any scores, one row at a time, with the confidence if asked for."""
+    one = work.dtype.type(1)
+    for y in range(top, bottom):
+        # Calm scores hold upper and lower - upper, others upper and lower.
+        w = splat(row_weight[y])
+        u = splat(one if calm else one - row_weight[y])
+        best = fma(load(work, at + LANES), w, load(work, at) * u)
+        label, second = splat(lists[0]), splat(-one / (one - one))
+        for k in range(1, n):
+            m = at + 2 * LANES * k
+            v = fma(load(work, m + LANES), w, load(work, m) * u)
+            wins = (best == best) & ((v > best) | (v != v))  # the first NaN wins
+            if kind == 2:
+                second = where(wins, best, _greater(second, v))
+            best, label = where(wins, v, best), where(wins, splat(lists[k]), label)
+        to = (y - top) * _WIDTH + x
+        store(tile, to, label)
+        if sure is not None:
+            if kind == 2:
+                store(sure_tile, to, narrow(best - second))
+            else:
+                total = splat(np.float32(0))
+                below = total
+                for k in range(n):
+                    m = at + 2 * LANES * k
+                    d = narrow(fma(load(work, m + LANES), w, load(work, m) * u) - best)
+                    e = _exp(d)
+                    total = total + e
+                    below = fma(e, _greater(d, splat(np.float32(-126))), below)
+                if kind == 1:
+                    store(sure_tile, to, splat(np.float32(1)) / total)
+                else:
+                    store(sure_tile, to, total)
+                    mean = below / total
+                    for i in range(LANES):
+                        sure_tile[to + i] = math.log(sure_tile[to + i])
+                    store(sure_tile, to, load(sure_tile, to) - mean)
+
+
+@kernel(forceinline=True)
+def _write(tile, out, to, row_step, column_step, rows, width):  # type: ignore[no-untyped-def]
+    """Copy a tile to where it belongs."""
+    for y in range(rows):
+        whole = width - width % LANES if column_step == 1 else 0
+        for x in range(0, whole, LANES):
+            store(out, to + y * row_step + x, load(tile, y * _WIDTH + x))
+        for x in range(whole, width):
+            out[to + y * row_step + x * column_step] = tile[y * _WIDTH + x]
+
+
+@kernel()
+def label_bands(  # type: ignore[no-untyped-def]
+    first,
+    last,
+    scores,
+    place,
+    plan,
+    pitch,
+    classes,
+    limit,
+    out,
+    out_place,
+    width,
+    sure,
+    kind,
+    reach,
+):
+    """Write the labels of tasks `first` to `last`: a task is a band of a strip of an image."""
+    bands, row_weight, strips, chunks, blocks, mixing, columns, column_weight = plan
+    offset, image_step, class_step, row_step, column_step = place
+    out_offset, out_image, out_row, out_column = out_place
+    taps = len(mixing) // (LANES * len(blocks))
+    mixed = 2 * classes * pitch
+    work = np.empty(mixed + 2 * LANES * classes, column_weight.dtype)
+    lists = np.empty(3 * classes, np.int32)  # chosen classes; candidates; their cells
+    tile = np.empty(_TILE * _WIDTH, out.dtype)
+    sure_tile = np.empty(_TILE * _WIDTH, np.float32)
+    held = np.full(2, -1)  # the source rows in cache, even and odd
+    calm_row = np.zeros(2, np.bool_)
+
+    for task in range(first, last):
+        image, rest = divmod(task, len(strips) * len(bands))
+        strip, band = divmod(rest, len(bands))
+        low, high, top, bottom = bands[band, 0], bands[band, 1], bands[band, 2], bands[band, 3]
+        left, right = strips[strip, 2], strips[strip, 3]
+        for row in range(low, high + 1):
+            name = (image * len(strips) + strip) << 32 | row
+            if held[row & 1] != name:
+                held[row & 1] = name
+                at = offset + image * image_step + row * row_step + left * column_step
+                to = (row & 1) * classes * pitch
+                calm_row[row & 1] = _load_row(
+                    scores,
+                    at,
+                    class_step,
+                    column_step,
+                    right - left,
+                    work,
+                    to,
+                    pitch,
+                    classes,
+                    limit,
+                )
+        upper = (low & 1) * classes * pitch - left
+        lower = (high & 1) * classes * pitch - left
+        calm = calm_row[low & 1] and calm_row[high & 1]
+        pruned = calm and taps > 0
+
+        for chunk in range(strips[strip, 0], strips[strip, 1]):
+            block_first, block_last, mask = chunks[chunk, 0], chunks[chunk, 1], chunks[chunk, 2]
+            count = classes
+            if pruned:
+                cell = blocks[block_first, 0]
+                count = _candidates(
+                    work,
+                    upper + cell,
+                    lower + cell,
+                    pitch,
+                    classes,
+                    mask,
+                    lists,
+                    limit,
+                    kind,
+                    reach,
+                )
+            for block in range(block_first, block_last):
+                base, mask, x = blocks[block, 0], blocks[block, 1], (block - block_first) * LANES
+                n = 0
+                if pruned:
+                    for k in range(count):
+                        lists[n] = lists[classes + k]
+                        n += (lists[2 * classes + k] & mask) != 0
+                    if n > 1:
+                        at = block * taps * LANES
+                        _mix(
+                            work,
+                            upper + base,
+                            lower + base,
+                            pitch,
+                            lists,
+                            n,
+                            mixing,
+                            at,
+                            taps,
+                            mixed,
+                        )
+                else:
+                    for n in range(classes):
+                        lists[n] = n
+                    n = classes
+                    _gather(
+                        work, upper, lower, pitch, n, columns, column_weight, block * LANES, mixed
+                    )
+                if calm and n > 1:
+                    if sure is None:
+                        n = _refine(work, mixed, lists, n)
+                    else:
+                        for k in range(n):
+                            m = mixed + 2 * LANES * k
+                            store(work, m + LANES, load(work, m + LANES) - load(work, m))
+                if calm and n == 1:
+                    label = splat(lists[0])
+                    for y in range(bottom - top):
+                        store(tile, y * _WIDTH + x, label)
+                        if sure is not None:
+                            alone = np.float32(1 if kind == 1 else 0 if kind == 3 else np.inf)
+                            store(sure_tile, y * _WIDTH + x, splat(alone))
+                elif calm and sure is None:
+                    _compare(work, mixed, lists, n, row_weight, top, bottom, tile, x)
+                else:
+                    _compare_any(
+                        work,
+                        mixed,
+                        lists,
+                        n,
+                        row_weight,
+                        top,
+                        bottom,
+                        calm,
+                        tile,
+                        sure,
+                        sure_tile,
+                        kind,
+                        x,
+                    )
+            x0 = block_first * LANES
+            wide = min(block_last * LANES, width) - x0
+            to = out_offset + image * out_image + top * out_row + x0 * out_column
+            _write(tile, out, to, out_row, out_column, bottom - top, wide)
+            if sure is not None:
+                height = row_weight.size - 3
+                to = (image * height + top) * width + x0
+                _write(sure_tile, sure, to, width, 1, bottom - top, wide)
+
+
+def argmax(
+    scores: Any,
+    labels: Any,
+    confidence: Any = None,
+    *,
+    kind: str | None = None,
+    align_corners: bool = False,
+    stride: int | None = None,
+) -> None:
+    """Write the labels of N x C x h x w scores in main memory and, if asked, their confidence."""
+    n, classes, h, w = scores.shape
+    out, out_place = _line(_array(labels), writeable=True)
+    line, place = _line(_array(scores), writeable=False)
+    real = np.dtype("float64" if line.dtype == np.float64 else "float32").type
+    size = tuple(labels.shape[1:])
+    plan, tasks, pitch = _plan((h, w), size, align_corners, stride, classes, real.__name__)
+    share(
+        label_bands,
+        n * tasks,
+        line,
+        place,
+        plan,
+        pitch,
+        classes,
+        real(np.finfo(real).max / 4),
+        out,
+        out_place,
+        size[1],
+        None if confidence is None else _array(confidence).reshape(-1),
+        _KINDS.get(kind, 0),
+        real(0 if kind in (None, "margin") else 20 + math.log(classes)),
+    )
+
+
+def _array(x: Any) -> NDArray[Any]:
+    """View an array or a CPU tensor as an array: float16 as uint16, bfloat16 as int16."""
+    if not isinstance(x, np.ndarray):
+        torch = sys.modules["torch"]
+        x = (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
+    return x.view(np.uint16) if x.dtype == np.float16 else x
+
+
+def _line(array: NDArray[Any], *, writeable: bool) -> tuple[NDArray[Any], tuple[int, ...]]:
+    """Return the memory of an array as one line, with its offset and strides in elements.
+
+    One compiled kernel then serves every layout.
+    """
+    steps = [step // array.itemsize for step in array.strides]
+    ends = [(n - 1) * step for n, step in zip(array.shape, steps, strict=True)]
+    corner = array[tuple(slice(-1, None) if step < 0 else slice(1) for step in steps)]
+    line = np.lib.stride_tricks.as_strided(
+        corner, (sum(map(abs, ends)) + 1,), (array.itemsize,), writeable=writeable
+    )
+    return line, (-sum(end for end in ends if end < 0), *steps)
