@@ -1,0 +1,180 @@
+"""Every upsampling layer of a model: where its pixels go, how evenly, at what cost."""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from torch import nn
+
+DEFAULT_SHAPE = (1, 3, 360, 480)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One use of an upsampling layer.
+
+    `name` is the module's path, `kind` the function it calls. `kernel` and `stride` have one number
+    an axis; strides of a resizing are ratios of sizes. `shift` says, for each axis and in pixels of
+    the layer's input, how far the content lies too far towards the end, compared with half-pixel
+    resizing; NaN where that differs from pixel to pixel. `checkerboard` is that of
+    `upscore.filters.checkerboard` for the layer's own weights, 0 for an even cover; NaN where it
+    depends on another layer. `multiplications` and `bytes` (read and written once) are for the
+    whole batch.
+    """
+
+    name: str
+    kind: str
+    kernel: tuple[int, ...]
+    stride: tuple[float, ...]
+    size_in: tuple[int, ...]
+    size_out: tuple[int, ...]
+    shift: tuple[float, ...]
+    checkerboard: float
+    multiplications: int
+    bytes: int
+    advice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The upsampling layers of a model for one input shape, in the order in which they ran.
+
+    `rich.print` shows it as a table; `html()` is the section that `write_page` adds to the page.
+    """
+
+    model: str
+    input_shape: tuple[int, ...]
+    layers: tuple[Layer, ...]
+
+    def __rich__(self) -> "Group":
+        from rich import box
+        from rich.console import Group
+        from rich.table import Table
+
+        table = Table(
+            title=self._title(), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1)
+        )
+        for heading in HEADINGS[:-1]:
+            left = heading == "Layer"
+            table.add_column(heading, justify="left" if left else "right", no_wrap=not left)
+        advice = []
+        for layer in self.layers:
+            *cells, change = _cells(layer)
+            table.add_row(*cells)
+            if change:
+                advice.append(f"{layer.name}: {change}")
+        if not self.layers:
+            return Group(f"{self._title()}: none.")
+        changes = ["What to change", *(f"  {line}" for line in advice)] if advice else []
+        return Group(table, LEGEND, *changes)
+
+    def html(self) -> str:
+        """Return the section of the page about this model."""
+        headings = (heading.replace("-\n", "") for heading in HEADINGS)
+        head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
+        rows = []
+        for layer in self.layers:
+            name, *rest = (html.escape(cell).replace("\n", "<br>") for cell in _cells(layer))
+            cells = "".join(f"<td>{cell or 'nothing'}</td>" for cell in rest)
+            rows.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
+        table = (
+            '<div class="stage" role="group" aria-label="The upsampling layers">'
+            f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+            if rows
+            else "<p>There are none.</p>"
+        )
+        return (
+            '<section id="model" aria-labelledby="model-title">\n'
+            '<h2 id="model-title" tabindex="-1"><span>11</span> Your model</h2>\n'
+            f"<p>{html.escape(self._title())}. {LEGEND}</p>\n{table}\n</section>"
+        )
+
+    def _title(self) -> str:
+        shape = " × ".join(map(str, self.input_shape))
+        return f"Upsampling layers of {self.model} for an input of {shape}"
+
+
+HEADINGS = (
+    "Layer",
+    "Kernel",
+    "Stride",
+    "Size",
+    "Shift",
+    "Checker-\nboard",
+    "Cost",
+    "What to change",
+)
+LEGEND = (
+    "Shift is in pixels of the layer's input, towards the end if positive. Checkerboard says how "
+    "unevenly the outputs are covered, 0 for evenly. Cost is multiplications, and bytes read or "
+    "written."
+)
+
+
+def explain(
+    module: "nn.Module | str | Path", input_shape: Sequence[int] = DEFAULT_SHAPE
+) -> Explanation:
+    """Run a model once on zeros and list every upsampling layer it uses.
+
+    Transposed convolutions (PyTorch's and ours), `interpolate` and `pixel_shuffle` are found,
+    whether as modules or as functions. `module` is any `torch.nn.Module` of one tensor, or what
+    `upscore.models.load` takes: "bundled", a checkpoint's or a run's folder. `input_shape` includes
+    the batch. The model is run as it stands, in evaluation mode, and put back afterwards.
+
+    Raises TypeError for other objects, ValueError for a shape that is not 2 to 5 positive numbers;
+    an error of the model itself comes through with a note.
+
+    >>> import torch
+    >>> layers = explain(torch.nn.ConvTranspose2d(8, 4, 3, stride=2), (1, 8, 16, 16)).layers
+    >>> layers[0].size_out, layers[0].shift
+    ((33, 33), (0.25, 0.25))
+    """
+    shape = tuple(input_shape)
+    if not (2 <= len(shape) <= 5 and all(isinstance(n, int) and n > 0 for n in shape)):
+        raise ValueError(
+            f"input_shape must be positive whole numbers, batch and channels first, not {shape}"
+        )
+    # torch is asked for here only: a model is of torch anyway.
+    from upscore.explain.record import run
+
+    name = module if isinstance(module, str | Path) else type(module).__name__
+    return Explanation(str(name), shape, run(module, shape))
+
+
+def _cells(layer: Layer) -> list[str]:
+    """Return one row of the table, in the order of HEADINGS."""
+    return [
+        f"{layer.name}\n{layer.kind}",
+        _short(layer.kernel),
+        _short(layer.stride),
+        f"{_sizes(layer.size_in)} → {_sizes(layer.size_out)}",
+        _short(layer.shift),
+        _short((layer.checkerboard,)),
+        f"{_scaled(layer.multiplications)}\n{_scaled(layer.bytes)}B",
+        "; ".join(layer.advice),
+    ]
+
+
+def _sizes(values: Sequence[int]) -> str:
+    """Return a size, height first."""
+    return "×".join(map(str, values))
+
+
+def _short(values: Sequence[float]) -> str:
+    """Return one short number if it is the same on all axes, else all; a dash for none."""
+    texts = ["–" if isnan(value) else f"{value:.3g}" for value in values]
+    return texts[0] if len(set(texts)) == 1 else "×".join(texts) or "–"
+
+
+def _scaled(value: float) -> str:
+    """Return a count with a decimal prefix: 12.3 M."""
+    for prefix in ("", "k", "M", "G"):
+        if value < 999.5:
+            return f"{value:.3g} {prefix}"
+        value /= 1000
+    return f"{value:.3g} T"
