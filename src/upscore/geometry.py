@@ -170,9 +170,16 @@ def tensorflow(
 def to_tensorflow(axis: Axis) -> tuple[str | tuple[int, int], int]:
     """Return `padding` and the output's size for `tf.nn.conv2d_transpose`.
 
+    Raises ValueError where `stride` or more pixels of zeros are appended, which it cannot do.
+
     >>> to_tensorflow(pytorch(5, kernel=4, stride=2, padding=1))
     ('SAME', 10)
     """
+    if axis.end <= -axis.stride:
+        raise ValueError(
+            f"TensorFlow cannot append {-axis.end} pixels of zeros with stride {axis.stride}: an "
+            f"output of at most {axis.full - axis.begin + axis.stride - 1} pixels is possible"
+        )
     even = axis.begin == max(axis.full - axis.size_out, 0) // 2
     if even and 0 <= axis.size_in * axis.stride - axis.size_out < axis.stride:
         return "SAME", axis.size_out
@@ -289,24 +296,6 @@ def to_onnx(axis: Axis) -> tuple[tuple[int, int], int]:
     ((1, 2), 0)
     """
     return (axis.begin, max(axis.end, 0)), max(-axis.end, 0)
-
-
-def transposed_size(
-    size_in: int,
-    kernel: int,
-    stride: int = 1,
-    padding: int | tuple[int, int] = 0,
-    output_padding: int = 0,
-    dilation: int = 1,
-) -> int:
-    """Return the output size of a transposed convolution in PyTorch's terms.
-
-    `torch.nn.functional.conv_transpose1d(...).shape[-1]`
-
-    >>> transposed_size(5, kernel=4, stride=2, padding=1)
-    10
-    """
-    return pytorch(size_in, kernel, stride, padding, output_padding, dilation).size_out
 
 
 # --- Sampling ------------------------------------------------------------------------------------
