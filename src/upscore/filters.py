@@ -121,6 +121,8 @@ def icnr(weight: ArrayLike, factor: int) -> FloatArray:
     array([1., 1., 1., 1., 2., 2., 2., 2.])
     """
     small = np.asarray(weight, np.float64)
+    if small.ndim < 3:
+        raise ValueError(f"weight must be (out, in, *kernel), not of shape {small.shape}")
     return np.repeat(small, whole("factor", factor, 1) ** (small.ndim - 2), axis=0)
 
 
@@ -138,6 +140,8 @@ def checkerboard(kernel: int | NDArray[np.generic], stride: int | Sequence[int])
     0.0
     """
     taps = kernel if isinstance(kernel, np.ndarray) else np.ones(whole("kernel", kernel, 1))
+    if not taps.size:
+        raise ValueError(f"a kernel must have at least one tap, not the shape {taps.shape}")
     strides = stride if isinstance(stride, Sequence) else (stride,) * taps.ndim
     if len(strides) != taps.ndim:
         raise ValueError(f"{len(strides)} strides for a kernel of {taps.ndim} axes: give one each")
