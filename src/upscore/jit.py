@@ -8,12 +8,16 @@ LLVM vectorises simple loops by itself. Where a loop must keep several results i
 vectors below say so: `LANES` numbers that LLVM maps to whatever registers the machine has.
 """
 
+# mypy: disable-error-code="no-untyped-call, untyped-decorator"
+
 import operator
 import os
 import sys
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from llvmlite import ir
@@ -44,23 +48,37 @@ def _pool(threads: int, pid: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="upscore")
 
 
-def share(work: Callable[..., Any], tasks: int, *args: Any) -> None:
+def share(
+    work: Callable[..., Any], tasks: int, *args: Any, least: int = 1, pieces: int = 1
+) -> None:
     """Call `work(first, last, *args)` over `range(tasks)`, a contiguous share for each thread.
 
-    The calling thread works too. The pool is keyed by process, so a fork starts with its own.
+    The calling thread works too. A thread is woken for `least` tasks or more. With `pieces` the
+    shares are that many times smaller, and whoever is done takes the next: for uneven tasks. The
+    pool is keyed by process, so a fork starts with its own.
     """
-    threads = max(1, min(thread_count(), tasks))
-    edges = [tasks * i // threads for i in range(threads + 1)]
-    others = [
-        _pool(threads, os.getpid()).submit(work, first, last, *args)
-        for first, last in zip(edges[1:-1], edges[2:], strict=True)
-    ]
-    work(edges[0], edges[1], *args)
+    threads = max(1, min(thread_count(), tasks // least))
+    if threads == 1:
+        work(0, tasks, *args)
+        return
+    count = min(tasks, threads * pieces)
+    todo = deque(pairwise(tasks * i // count for i in range(count + 1)))
+
+    def run() -> None:
+        while True:
+            try:
+                first, last = todo.popleft()
+            except IndexError:
+                return
+            work(first, last, *args)
+
+    others = [_pool(threads, os.getpid()).submit(run) for _ in range(threads - 1)]
+    run()
     for other in others:
         other.result()
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """The Numba type of `LANES` numbers."""
 
     def __init__(self, element: Any) -> None:
@@ -80,12 +98,17 @@ def _vector(element: Any) -> Any:
 
 
 @register_model(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, vector: Any) -> None:
         super().__init__(manager, vector, _vector(vector.element))
 
 
 MASK = Vector(types.boolean)
+
+
+def _intrinsic(function: Callable[..., Any]) -> Any:
+    """Let kernels call what emits LLVM's instructions for given types."""
+    return intrinsic(function)
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
@@ -98,7 +121,7 @@ def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> A
     return builder.bitcast(builder.gep(view.data, [index]), _vector(kind.dtype).as_pointer())
 
 
-@intrinsic  # type: ignore[misc]
+@_intrinsic
 def load(typing: Any, array: Any, index: Any) -> Any:
     """`array[index : index + LANES]` of a contiguous array."""
 
@@ -109,7 +132,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:
     return Vector(array.dtype)(array, types.intp), emit
 
 
-@intrinsic  # type: ignore[misc]
+@_intrinsic
 def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
     """`array[index : index + LANES] = vector`, integers cut to the array's type."""
 
@@ -123,7 +146,7 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
     return types.void(array, types.intp, vector), emit
 
 
-@intrinsic  # type: ignore[misc]
+@_intrinsic
 def splat(typing: Any, number: Any) -> Any:
     """`number` in every lane."""
 
@@ -135,7 +158,7 @@ def splat(typing: Any, number: Any) -> Any:
     return Vector(number)(number), emit
 
 
-@intrinsic  # type: ignore[misc]
+@_intrinsic
 def widen(typing: Any, value: Any) -> Any:
     """A number or vector as float32 (float64 stays): uint16 holds IEEE halves, int16 bfloat16."""
     element = value.element if isinstance(value, Vector) else value
@@ -160,7 +183,7 @@ def widen(typing: Any, value: Any) -> Any:
     return result(value), emit
 
 
-@intrinsic  # type: ignore[misc]
+@_intrinsic
 def narrow(typing: Any, value: Any) -> Any:
     """A vector of float64 as float32; one of float32 stays."""
 
@@ -174,7 +197,7 @@ def narrow(typing: Any, value: Any) -> Any:
     return Vector(types.float32)(value), emit
 
 
-@intrinsic  # type: ignore[misc]
+@_intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """`a * b + c`, rounded once where the machine can."""
 
@@ -189,13 +212,13 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, b, c), emit
 
 
-@intrinsic  # type: ignore[misc]
+@_intrinsic
 def where(typing: Any, mask: Any, a: Any, b: Any) -> Any:
     """Lane by lane, `a if mask else b`."""
     return a(mask, a, b), lambda context, builder, sig, args: builder.select(*args)
 
 
-@intrinsic  # type: ignore[misc]
+@_intrinsic
 def bits(typing: Any, mask: Any) -> Any:
     """A mask as an integer whose lowest bit is the first lane."""
 
@@ -205,7 +228,7 @@ def bits(typing: Any, mask: Any) -> Any:
     return types.int32(mask), emit
 
 
-@intrinsic  # type: ignore[misc]
+@_intrinsic
 def exponent(typing: Any, shifted: Any) -> Any:
     """Two to the power of whole float32 numbers from -126 to 127 to which 1.5 * 2**23 was added."""
 
@@ -221,14 +244,14 @@ def exponent(typing: Any, shifted: Any) -> Any:
 def _operator(function: Any, emit: Callable[..., Any], mask: bool = False) -> None:
     """Give an operator its meaning between two vectors of one type."""
 
-    @infer_global(function)  # type: ignore[misc]
-    class Template(AbstractTemplate):  # type: ignore[misc]
+    @infer_global(function)
+    class Template(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:
             if len(args) == 2 and isinstance(args[0], Vector) and args[0] == args[1]:
                 return signature(MASK if mask else args[0], *args)
             return None
 
-    @lower_builtin(function, Vector, Vector)  # type: ignore[misc]
+    @lower_builtin(function, Vector, Vector)
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return emit(builder, *args)
 

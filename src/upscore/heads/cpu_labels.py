@@ -9,6 +9,8 @@ horizontally once and then, row by row, vertically, compared in registers. See d
 Scores that are not `calm` (infinite, NaN or near overflow) take the same way without the shortcuts.
 """
 
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
+
 import math
 import sys
 from functools import lru_cache
@@ -17,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from upscore.geometry import linear_positions
+from upscore.heads.eager import positions
 from upscore.jit import (
     LANES,
     bits,
@@ -37,7 +39,8 @@ _CACHED = 1 << 17  # scores of one source row that a thread keeps: two rows of f
 _EVERY = (1 << LANES) - 1
 _TILE = 16  # a tile of labels, written out at once: 16 rows of 16 blocks
 _WIDTH = _TILE * LANES
-_KINDS = {"probability": 1, "margin": 2, "entropy": 3}
+_AWAKE = 60_000  # nanoseconds of work for which a thread is worth waking
+_KINDS = {None: 0, "probability": 1, "margin": 2, "entropy": 3}
 
 
 @lru_cache(maxsize=32)
@@ -50,11 +53,8 @@ def _plan(
     dtype: str,
 ) -> tuple[tuple[NDArray[Any], ...], int, int]:
     """Return where the output pixels sample: arrays for the kernel, tasks an image, row pitch."""
-    low, high, weight = linear_positions(
-        source[0], target[0], align_corners=align_corners, stride=stride
-    )
-    # At the last source row low and high are one; half of each is that row also if it is infinite.
-    row_weight = np.pad(np.where(high > low, weight, 0.5), (0, 3), "edge").astype(dtype)
+    low, high, weight = positions(source[0], target[0], align_corners=align_corners, stride=stride)
+    row_weight = np.pad(weight, (0, 3), "edge").astype(dtype)
     starts = np.flatnonzero(np.diff(low, prepend=-1))
     sizes = np.diff(starts, append=len(low))
     starts = np.concatenate(
@@ -63,12 +63,10 @@ def _plan(
     bands = np.stack((low[starts], high[starts], starts, np.append(starts[1:], len(low))), 1)
 
     # The columns, padded to whole blocks by repeating the last one.
-    low, high, weight = linear_positions(
-        source[1], target[1], align_corners=align_corners, stride=stride
-    )
-    pad = (0, -len(low) % LANES)
-    weight = np.pad(np.where(high > low, weight, 0.5), pad, "edge")
+    pad = (0, -target[1] % LANES)
+    low, high, weight = positions(source[1], target[1], align_corners=align_corners, stride=stride)
     low, high = np.pad(low, pad, "edge"), np.pad(high, pad, "edge")
+    weight = np.pad(weight, pad, "edge")
     base, last, end = low[::LANES], low[LANES - 1 :: LANES], high[LANES - 1 :: LANES]
     taps = max(4, int((end - base).max()) + 1)
     pruned = taps <= LANES + 1  # the cells of a block fit one chunk
@@ -110,7 +108,7 @@ def _plan(
 
 
 @kernel()
-def _load_row(scores, at, class_step, column_step, width, work, to, pitch, classes, limit):  # type: ignore[no-untyped-def]
+def _load_row(scores, at, class_step, column_step, width, work, to, pitch, classes, limit):
     """Copy one row of every class to `work[to:]`; tell whether it is calm: all below `limit`."""
     if column_step == 1 and width >= LANES:
         for c in range(classes):
@@ -135,17 +133,17 @@ def _load_row(scores, at, class_step, column_step, width, work, to, pitch, class
 
 
 @kernel(forceinline=True)
-def _lesser(a, b):  # type: ignore[no-untyped-def]
+def _lesser(a, b):
     return where(a < b, a, b)
 
 
 @kernel(forceinline=True)
-def _greater(a, b):  # type: ignore[no-untyped-def]
+def _greater(a, b):
     return where(a > b, a, b)
 
 
 @kernel()
-def _candidates(work, upper, lower, pitch, classes, mask, lists, limit, kind, reach):  # type: ignore[no-untyped-def]
+def _candidates(work, upper, lower, pitch, classes, mask, lists, limit, kind, reach):
     """List the classes that matter somewhere in a chunk, each with the cells where it does.
 
     Interpolated scores lie between the four corners of their cell, so a class whose largest corner
@@ -177,7 +175,7 @@ def _candidates(work, upper, lower, pitch, classes, mask, lists, limit, kind, re
 
 
 @kernel()
-def _mix(work, upper, lower, pitch, lists, n, mixing, at, taps, to):  # type: ignore[no-untyped-def]
+def _mix(work, upper, lower, pitch, lists, n, mixing, at, taps, to):
     """Interpolate the chosen classes of a block horizontally, in both rows."""
     w0, w1 = load(mixing, at), load(mixing, at + LANES)
     w2, w3 = load(mixing, at + 2 * LANES), load(mixing, at + 3 * LANES)
@@ -195,7 +193,7 @@ def _mix(work, upper, lower, pitch, lists, n, mixing, at, taps, to):  # type: ig
 
 
 @kernel()
-def _gather(work, upper, lower, pitch, n, columns, weights, x0, to):  # type: ignore[no-untyped-def]
+def _gather(work, upper, lower, pitch, n, columns, weights, x0, to):
     """Do as `_mix` for all classes, for columns far apart and for scores that are not calm."""
     one = work.dtype.type(1)
     for k in range(n):
@@ -207,7 +205,7 @@ def _gather(work, upper, lower, pitch, n, columns, weights, x0, to):  # type: ig
 
 
 @kernel()
-def _refine(work, at, lists, n):  # type: ignore[no-untyped-def]
+def _refine(work, at, lists, n):
     """Rule out classes once more, column by column; leave lower - upper in place of lower."""
     floor = _lesser(load(work, at), load(work, at + LANES))
     for k in range(1, n):
@@ -226,7 +224,7 @@ def _refine(work, at, lists, n):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _compare(work, at, lists, n, row_weight, top, bottom, tile, x):  # type: ignore[no-untyped-def]
+def _compare(work, at, lists, n, row_weight, top, bottom, tile, x):
     """Write the best of the chosen classes to the tile, four rows at a time."""
     a0, d0, first = load(work, at), load(work, at + LANES), splat(lists[0])
     for y in range(top, bottom, 4):
@@ -254,7 +252,7 @@ def _compare(work, at, lists, n, row_weight, top, bottom, tile, x):  # type: ign
 
 
 @kernel(forceinline=True)
-def _exp(x):  # type: ignore[no-untyped-def]
+def _exp(x):
     """The exponential of float32 numbers up to zero, to 2 units in the last place; NaN stays."""
     f32 = np.float32
     t = x * splat(f32(math.log2(math.e)))
@@ -270,7 +268,7 @@ def _exp(x):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _compare_any(work, at, lists, n, row_weight, top, bottom, calm, tile, sure, sure_tile, kind, x):  # type: ignore[no-untyped-def]
+def _compare_any(work, at, lists, n, row_weight, top, bottom, calm, tile, sure, sure_tile, kind, x):
     """Do as `_compare` for any scores, one row at a time, with the confidence if asked for."""
     one = work.dtype.type(1)
     for y in range(top, bottom):
@@ -311,7 +309,7 @@ def _compare_any(work, at, lists, n, row_weight, top, bottom, calm, tile, sure, 
 
 
 @kernel(forceinline=True)
-def _write(tile, out, to, row_step, column_step, rows, width):  # type: ignore[no-untyped-def]
+def _write(tile, out, to, row_step, column_step, rows, width):
     """Copy a tile to where it belongs."""
     for y in range(rows):
         whole = width - width % LANES if column_step == 1 else 0
@@ -322,7 +320,7 @@ def _write(tile, out, to, row_step, column_step, rows, width):  # type: ignore[n
 
 
 @kernel()
-def label_bands(  # type: ignore[no-untyped-def]
+def label_bands(
     first,
     last,
     scores,
@@ -482,6 +480,7 @@ def argmax(
     real = np.dtype("float64" if line.dtype == np.float64 else "float32").type
     size = tuple(labels.shape[1:])
     plan, tasks, pitch = _plan((h, w), size, align_corners, stride, classes, real.__name__)
+    cost = 1.2 * classes * w * h / tasks + 0.4 * size[0] * size[1] / tasks  # nanoseconds a task
     share(
         label_bands,
         n * tasks,
@@ -495,8 +494,10 @@ def argmax(
         out_place,
         size[1],
         None if confidence is None else _array(confidence).reshape(-1),
-        _KINDS.get(kind, 0),
+        _KINDS[kind],
         real(0 if kind in (None, "margin") else 20 + math.log(classes)),
+        least=math.ceil(_AWAKE / cost),
+        pieces=4,
     )
 
 
@@ -505,7 +506,8 @@ def _array(x: Any) -> NDArray[Any]:
     if not isinstance(x, np.ndarray):
         torch = sys.modules["torch"]
         x = (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
-    return x.view(np.uint16) if x.dtype == np.float16 else x
+    array: NDArray[Any] = x.view(np.uint16) if x.dtype == np.float16 else x
+    return array
 
 
 def _line(array: NDArray[Any], *, writeable: bool) -> tuple[NDArray[Any], tuple[int, ...]]:

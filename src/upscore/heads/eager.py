@@ -15,6 +15,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def positions(
+    size_in: int, size_out: int, *, align_corners: bool, stride: int | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return `linear_positions` that treat infinite scores and NaN as torch does.
+
+    Zero times infinity is NaN, so it matters which pixels are read with weight zero. Torch reads
+    one pixel alone where the sizes are equal, and beyond the last pixel that one with two positive
+    weights.
+    """
+    low, high, weight = linear_positions(
+        size_in, size_out, align_corners=align_corners, stride=stride
+    )
+    if stride == 1 or (stride is None and size_in == size_out):
+        return low, low, weight
+    if not align_corners:
+        i = np.arange(size_out)
+        up, down = (size_out, size_in) if stride is None else (stride, 1)
+        weight[(2 * i + 1) * down > up * (2 * size_in - 1)] = 0.5
+    return low, high, weight
+
+
 def upsample(
     scores: "Tensor",
     size: tuple[int, int],
@@ -68,7 +89,7 @@ def _confidence(full: "Tensor", kind: str) -> "Tensor":
 
     if kind == "margin":
         if full.shape[1] == 1:
-            return torch.where(full[:, 0].isnan(), full[:, 0], torch.inf)
+            return full[:, 0] + torch.inf  # infinite, except that NaN and -inf give NaN
         best = full.topk(2, 1).values
         return best[:, 0] - best[:, 1]
     log = full.log_softmax(1)
@@ -81,7 +102,7 @@ def _upsample_array(
     """Interpolate a C x h x w array linearly to `size`, in float32 unless it is float64."""
     full = scores.astype(np.promote_types(scores.dtype, np.float32), copy=False)
     for axis in (1, 2):
-        low, high, weight = linear_positions(
+        low, high, weight = positions(
             full.shape[axis], size[axis - 1], align_corners=align_corners, stride=stride
         )
         w = weight.astype(full.dtype).reshape((-1, 1) if axis == 1 else -1)
@@ -95,7 +116,7 @@ def _confidence_array(full: NDArray[Any], kind: str) -> NDArray[Any]:
     with np.errstate(invalid="ignore"):
         if kind == "margin":
             if len(full) == 1:
-                return np.where(np.isnan(full[0]), full[0], np.inf)
+                return np.asarray(full[0] + np.inf)
             best = np.partition(full, -2, axis=0)
             return np.asarray(best[-1] - best[-2])
         below = full - full.max(0)
