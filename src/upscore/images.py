@@ -10,8 +10,10 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
+from PIL import TiffImagePlugin as TiffImagePlugin
+from PIL import WebPImagePlugin as WebPImagePlugin
 
-# The formats photos and masks come in. Pillow knows dozens more, which only widen the surface.
+# Pillow knows dozens more, which only widen the surface.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm")
@@ -132,8 +134,7 @@ def _identify(stream: IO[bytes]) -> Image.Image:
     This is `PIL.Image.open` without its global pixel limit, which would warn of sizes that the
     caller has allowed.
     """
-    Image.preinit()
-    Image.init()
+    Image.preinit()  # registers the other formats
     prefix = stream.read(16)
     for name in FORMATS:
         factory, accept = Image.OPEN[name]

@@ -230,7 +230,7 @@ def predict_files(
     work = ahead(partial(_step, write), map(partial(_step, label), work))
     console = Console(stderr=True)
     shown = track(work, "Predicting", len(named), console=console, disable=not progress)
-    records = tuple(job.record for job in shown)
+    records = tuple(job.record | {"seconds": job.seconds} for job in shown)
     summary = Summary(str(model), predictor.spec.classes, records, time.perf_counter() - started)
     write_json(out / "summary.json", summary.to_dict())
     return summary
@@ -244,7 +244,8 @@ class _Job:
 
     def __init__(self, path: Path, name: str) -> None:
         self.path, self.name = path, name
-        self.record: dict[str, Any] = {"file": str(path), "seconds": {}}
+        self.record: dict[str, Any] = {"file": str(path)}
+        self.seconds: dict[str, float] = {}
 
 
 def _step(stage: Callable[[_Job], None], job: _Job) -> _Job:
@@ -256,7 +257,7 @@ def _step(stage: Callable[[_Job], None], job: _Job) -> _Job:
         stage(job)
     except (images.ImageError, RuntimeError, MemoryError) as error:  # torch: out of memory
         job.record["error"] = str(error) or type(error).__name__
-    job.record["seconds"][stage.__name__] = round(time.perf_counter() - start, 4)
+    job.seconds[stage.__name__] = round(time.perf_counter() - start, 4)
     return job
 
 

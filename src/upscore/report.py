@@ -30,7 +30,7 @@ _RIGHT, _WRONG, _LEFT_OUT = (235, 235, 235), (200, 30, 45), overlay.VOID_COLOUR
 def write_report(
     folder: Path, result: Evaluation, model: FCN, spec: Spec, dataset: Dataset
 ) -> None:
-    """Write `folder/report.html`, confusion.png and worst-*.png.
+    """Write `folder/report.html`, confusion.png and worst-*.jpg.
 
     The page carries its pictures inside, so that it can be sent as one file.
     """
@@ -40,8 +40,9 @@ def write_report(
     worst = []
     for rank, i in enumerate(result.worst(WORST), 1):
         picture = _comparison(model, spec, dataset, i)
-        write_bytes(folder / f"worst-{rank}.png", picture)
-        worst.append({"name": result.names[i], "iou": result.image_iou[i], "src": _inline(picture)})
+        write_bytes(folder / f"worst-{rank}.jpg", picture)
+        source = _inline(picture, "jpeg")
+        worst.append({"name": result.names[i], "iou": result.image_iou[i], "src": source})
     environment = Environment(
         loader=PackageLoader("upscore", "templates"), autoescape=True, undefined=StrictUndefined
     )
@@ -49,7 +50,7 @@ def write_report(
     page = environment.get_template("report.html").render(
         result=result.to_dict(),
         palette=dict(zip(spec.classes, spec.palette, strict=True)),
-        confusion=_inline(confusion),
+        confusion=_inline(confusion, "png"),
         worst=worst,
     )
     write_bytes(folder / "report.html", page.encode())
@@ -80,7 +81,7 @@ def confusion_picture(confusion: Counts, classes: tuple[str, ...]) -> bytes:
 
 
 def _comparison(model: FCN, spec: Spec, dataset: Dataset, index: int) -> bytes:
-    """Photo, truth, prediction and mistakes side by side, as a PNG."""
+    """Photo, truth, prediction and mistakes side by side, as a JPEG."""
     photo, mask = dataset.read(index)
     target = places(dataset.classes, spec.classes)[mask]
     labels = label_map(model, spec, photo)
@@ -95,7 +96,7 @@ def _comparison(model: FCN, spec: Spec, dataset: Dataset, index: int) -> bytes:
     )
     row = np.concatenate([_shrunk(view) for view in views], axis=1)
     stream = BytesIO()
-    Image.fromarray(row).save(stream, "PNG")
+    Image.fromarray(row).save(stream, "JPEG", quality=85)
     return stream.getvalue()
 
 
@@ -105,8 +106,8 @@ def _shrunk(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def _inline(png: bytes) -> str:
-    return "data:image/png;base64," + b64encode(png).decode()
+def _inline(picture: bytes, form: str) -> str:
+    return f"data:image/{form};base64,{b64encode(picture).decode()}"
 
 
 def _score(value: Any) -> str:
