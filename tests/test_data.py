@@ -134,6 +134,9 @@ def test_errors_say_what_was_found(tmp_path):
     (tmp_path / "pictures").mkdir()
     with pytest.raises(data.DataError, match=r"found pictures; expected\n  folders: images/"):
         data.find(tmp_path)
+    voc(tmp_path / "VOC2012")
+    with pytest.raises(data.DataError, match=r"did you mean .*VOC2012\?"):
+        data.find(tmp_path)
     pair(tmp_path / "train", "a")
     with pytest.raises(data.DataError, match="no split 'val'; it has train"):
         data.find(tmp_path, "val", classes=ABC)

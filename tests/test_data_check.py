@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from PIL import Image
-from tests.test_data import mask, pair, photo
 
+from test_data import mask, pair, photo
 from upscore import data
+from upscore.data.check import ramp_share
 
 SHAPE = (40, 50)
 
@@ -161,6 +162,20 @@ def test_the_same_photo_in_two_splits(sound):
 def test_kinds_can_be_allowed(sound):
     spoil_binary(sound)
     assert check(sound, allow=["binary"]) == []
+    with pytest.raises(
+        ValueError, match="no kind of problem \\['blurry'\\]; expected of empty split"
+    ):
+        check(sound, allow=["blurry"])
+
+
+def test_masks_saved_as_jpeg(sound):
+    (sound / "classes.txt").write_text("a\nb\n")
+    for i in range(4):
+        (sound / f"train/masks/t{i}.png").unlink()
+        mask(sound / f"train/masks/t{i}.jpg", (ids(i) > 0) * np.uint8(255))
+    problems = check(sound)
+    assert [problem.file.name for problem in problems] == [f"t{i}.jpg" for i in range(4)]
+    assert all("as PNG" in problem.remedy for problem in problems)
 
 
 def test_a_turned_photo_is_explained(sound):
@@ -182,13 +197,12 @@ def test_a_huge_mask_is_refused_by_its_header(sound):
 
 
 def test_thin_structures_and_nearest_resizing_are_not_blur(sound):
-    lines = ids()
-    lines[:, ::7] = 1
-    mask(sound / "train/masks/t1.png", lines)
-    mask(
-        sound / "train/masks/t2.png",
-        Image.fromarray(ids(2)).resize((31, 23), 0).resize((50, 40), 0),
-    )
+    squares = np.kron(np.indices((20, 25)).sum(0) % 2 * 2, np.ones((2, 2))).astype(np.uint8)
+    squares[:, [10, 30]] = 1  # poles, of a class between those to their left and right
+    assert 0.03 < ramp_share(squares) < 0.05
+    mask(sound / "train/masks/t1.png", squares)
+    resized = Image.fromarray(ids(2)).resize((31, 23), Image.Resampling.NEAREST)
+    mask(sound / "train/masks/t2.png", resized.resize((50, 40), Image.Resampling.NEAREST))
     assert check(sound) == []
 
 

@@ -24,6 +24,16 @@ T = TypeVar("T")
 # or bicubic resizing by 0.33 to 2.
 RAMP = 0.15
 
+KINDS = (
+    *("empty split", "no partner", "ambiguous", "missing", "unreadable", "sizes differ"),
+    *("binary", "blurred", "no such class", "duplicate"),
+)
+_VALUES = {
+    "index": "save one channel of ids that the class list has; 255 is void",
+    "colour": "give each colour a class (`name R G B` in classes.txt), or correct the mask",
+    "binary": "write 0 and 255 only, or name the kind 'index' if the values are ids",
+}
+
 
 def check(
     dataset: Dataset,
@@ -42,13 +52,16 @@ def check(
 
     Args:
         against: other splits, which should share no photo with this one.
-        allow: kinds that are not to be reported.
+        allow: kinds that are not to be reported, such as "blurred" for masks of thin outlines.
         progress: called as `progress(done, total)` after each pair.
         workers: threads; as many as there are processors if not given.
 
     Returns:
         the problems, in the order of the samples; empty when all is well.
     """
+    unknown = set(allow).difference(KINDS)
+    if unknown:
+        raise ValueError(f"no kind of problem {sorted(unknown)}; expected of {', '.join(KINDS)}")
     problems = list(dataset.problems)
     if not dataset.samples:
         message = f"the split {dataset.split!r} has no photo with a mask"
@@ -135,7 +148,7 @@ def _faults(sample: Sample, decoder: Decoder) -> Iterable[Problem]:
     if photo is not None and photo.shape[:2] != mask.shape[:2]:
         (h, w), (rows, columns) = mask.shape[:2], photo.shape[:2]
         turned = (
-            "the photo's EXIF data turn it, so turn the mask too"
+            "if EXIF data turn the photo, turn the mask too"
             if (h, w) == (columns, rows)
             else "export the mask again at the photo's size, or resize it by the nearest pixel"
         )
@@ -152,15 +165,14 @@ def _content(file: Path, mask: Pixels, decoder: Decoder) -> Iterable[Problem]:
         yield Problem(file, "binary", message, remedy)
     elif (share := ramp_share(mask)) > RAMP:
         message = f"blurred: {share:.0%} of the steps between classes are in-between values"
-        remedy = "resize the original mask by the nearest pixel and save it as PNG"
+        remedy = "resize the original mask by the nearest pixel, or save it as PNG"
         yield Problem(file, "blurred", message, remedy)
     else:
         try:
             decoder.classes(mask)
         except DataError as error:
-            remedy = "add the class to the class list, or mark the pixels 255 (void)"
-            if file.suffix.lower() in (".jpg", ".jpeg"):
-                remedy = "save masks as PNG; JPEG alters ids"
+            lossy = file.suffix.lower() in (".jpg", ".jpeg")
+            remedy = "save masks as PNG: JPEG alters them" if lossy else _VALUES[decoder.kind]
             yield Problem(file, "no such class", str(error), remedy)
 
 

@@ -55,14 +55,9 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[Problem]]:
             continue
         first = files.setdefault(path.stem, path)
         if first != path:
-            problems.append(
-                Problem(
-                    path,
-                    "ambiguous",
-                    f"{first.name} has the same stem",
-                    "keep one of the two, or rename one with its partner",
-                )
-            )
+            message = f"{first.name} has the same stem"
+            remedy = "keep one of the two, or rename one with its partner"
+            problems.append(Problem(path, "ambiguous", message, remedy))
     return files, problems
 
 
@@ -74,17 +69,15 @@ def _match(
     labels, more = _by_stem(masks_in)
     problems += more
     if names is not None:
-        names = list(names)
-        problems = [p for p in problems if p.file.stem in set(names)]
+        names = dict.fromkeys(names)
+        problems = [problem for problem in problems if problem.file.stem in names]
     samples = []
     for name in sorted(photos.keys() | labels.keys()) if names is None else names:
         photo, mask = photos.get(name), labels.get(name)
         if photo and mask:
             samples.append(Sample(name, photo, mask))
-        elif photo or mask:
+        elif there := photo or mask:
             what, folder = ("mask", masks_in) if photo else ("photo", photos_in)
-            there = photo or mask
-            assert there is not None
             message = f"no {what} named {name}.* in {folder}"
             remedy = f"add the {what}, remove this file, or skip it"
             problems.append(Problem(there, "no partner", message, remedy))
@@ -126,7 +119,7 @@ def _voc_splits(root: Path) -> tuple[str, ...]:
 def _voc_pairs(root: Path, split: str) -> Listing:
     listing = root / "ImageSets" / "Segmentation" / f"{split}.txt"
     lines = read_text(listing).splitlines()
-    names = dict.fromkeys(line.strip() for line in lines if line.strip())
+    names = (line.strip() for line in lines if line.strip())
     return _match(root / "JPEGImages", root / "SegmentationClass", names, listing.name)
 
 
@@ -169,7 +162,11 @@ def recognise(root: Path, layout: str | None = None) -> tuple[str, tuple[str, ..
             return name, splits
     expected = [f"  {n}: {k.about}" for n, k in LAYOUTS.items() if layout in (None, n)]
     found = ", ".join(sorted(p.name for p in root.iterdir())[:8]) or "nothing"
-    raise DataError(f"{root}: found {found}; expected\n" + "\n".join(expected))
+    inside = [
+        p for p in root.iterdir() if p.is_dir() and any(k.splits(p) for k in LAYOUTS.values())
+    ]
+    hint = f"\n(did you mean {inside[0]}?)" if inside else ""
+    raise DataError(f"{root}: found {found}; expected\n" + "\n".join(expected) + hint)
 
 
 def read_text(path: Path) -> str:
