@@ -9,6 +9,7 @@ outputs that sample them, and makes their softmax again from the scores and thos
 
 from functools import lru_cache
 
+import numpy as np
 import torch
 import triton
 import triton.language as tl
@@ -20,39 +21,47 @@ _PATCH_ROWS = 8
 _PATCH_COLUMNS = 16
 _VISITED = 32
 
+_NO_FAULT = 2**63 - 1
+
 
 def cross_entropy(
     scores: torch.Tensor,
     target: torch.Tensor,
     weight: torch.Tensor | None,
+    factor: torch.Tensor | None = None,
     *,
     ignore_index: int,
     label_smoothing: float,
     align_corners: bool,
     stride: int | None,
     per_pixel: bool,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the pixels' losses (N x H x W) or their sum, the summed weight, and the log-sum-exp.
+    with_gradient: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Return the pixels' losses (N x H x W) or their sum, the pixels' weight, and the gradient.
 
-    A label that is neither a class nor `ignore_index` makes its pixel's loss NaN and reads nothing
-    out of bounds. To name it, the host would have to wait for the device, which is left to callers.
+    The gradient is that of the sum of the losses times `factor`, to the scores, in the type of the
+    computation. A label that is neither a class nor `ignore_index` reads nothing out of bounds; the
+    kernel notes the first, and looking at that note is the one time the host waits for the device.
+    While a CUDA graph is captured it cannot wait: such a label then makes the loss NaN.
     """
     batch, classes, h, w = scores.shape
     H, W = target.shape[1:]
     with launching(scores):
-        dtype = compute_dtype(scores)
-        x = sampling(w, W, align_corners, stride, dtype, scores.device)
-        y = sampling(h, H, align_corners, stride, dtype, scores.device)
+        dtype, device = compute_dtype(scores), scores.device
+        x = sampling(w, W, align_corners, stride, dtype, device)
+        y = sampling(h, H, align_corners, stride, dtype, device)
         tiles = triton.cdiv(W, COLUMNS)
         programs = batch * h * tiles
-        log_sum = scores.new_empty((batch, H, W), dtype=dtype)
-        losses = scores.new_empty((batch, H, W) if per_pixel else (programs,), dtype=dtype)
-        totals = scores.new_empty((programs,), dtype=dtype)
+        factors = _factors(weight, classes, label_smoothing, dtype, device)
+        log_sum = torch.empty((batch, H, W), dtype=dtype, device=device)
+        losses = torch.empty((batch, H, W) if per_pixel else programs, dtype=dtype, device=device)
+        totals = torch.empty(programs, dtype=dtype, device=device)
+        faults = torch.empty(programs, dtype=torch.int64, device=device)
         _forward[(programs,)](
             scores,
             target,
-            *_factors(weight, classes, label_smoothing, dtype, scores.device),
-            *(log_sum, losses, totals),
+            *factors,
+            *(log_sum, losses, totals, faults),
             *(x.low, x.weight, y.weight, y.edges),
             *(classes, h, w, H, W, tiles, ignore_index),
             *scores.stride(),
@@ -64,53 +73,48 @@ def cross_entropy(
             num_warps=4,
             enable_fp_fusion=True,
         )
-        return losses if per_pixel else _sum(losses), _sum(totals), log_sum
+        gradient = None
+        if with_gradient:
+            factor = torch.ones((), dtype=dtype, device=device) if factor is None else factor
+            factor = factor.to(dtype).expand(batch, H, W)
+            gradient = torch.empty((batch, classes, h, w), dtype=dtype, device=device)
+            block = min(16, triton.next_power_of_2(classes))
+            blocks = triton.cdiv(classes, block)
+            strips, patches = triton.cdiv(h, _PATCH_ROWS), triton.cdiv(w, _PATCH_COLUMNS)
+            _gradient[(batch * blocks * strips * patches,)](
+                scores,
+                target,
+                *factors,
+                *(log_sum, factor, gradient),
+                *(x.low, x.weight, x.edges, y.weight, y.edges),
+                *(classes, h, w, H, W, blocks, strips, patches, ignore_index),
+                *scores.stride(),
+                *target.stride(),
+                *factor.stride(),
+                SMOOTHED=label_smoothing > 0,
+                CLASSES=block,
+                PATCH_ROWS=_PATCH_ROWS,
+                PATCH_COLUMNS=_PATCH_COLUMNS,
+                VISITED=_VISITED,
+                num_warps=4,
+                enable_fp_fusion=True,
+            )
+        if not (scores.is_cuda and torch.cuda.is_current_stream_capturing()):
+            _check_labels(target, faults, classes, ignore_index)
+        return losses if per_pixel else _sum(losses), _sum(totals), gradient
 
 
-def gradient(
-    scores: torch.Tensor,
-    target: torch.Tensor,
-    weight: torch.Tensor | None,
-    log_sum: torch.Tensor,
-    upstream: torch.Tensor,
-    *,
-    ignore_index: int,
-    label_smoothing: float,
-    align_corners: bool,
-    stride: int | None,
-) -> torch.Tensor:
-    """Return the gradient of the losses' sum, each times `upstream` (one number or N x H x W)."""
-    batch, classes, h, w = scores.shape
-    H, W = target.shape[1:]
-    with launching(scores):
-        dtype = compute_dtype(scores)
-        x = sampling(w, W, align_corners, stride, dtype, scores.device)
-        y = sampling(h, H, align_corners, stride, dtype, scores.device)
-        upstream = upstream.to(dtype).expand(batch, H, W)
-        grad = torch.empty_like(scores)
-        block = min(16, triton.next_power_of_2(classes))
-        blocks = triton.cdiv(classes, block)
-        strips, patches = triton.cdiv(h, _PATCH_ROWS), triton.cdiv(w, _PATCH_COLUMNS)
-        _gradient[(batch * blocks * strips * patches,)](
-            scores,
-            target,
-            *_factors(weight, classes, label_smoothing, dtype, scores.device),
-            *(log_sum, upstream, grad),
-            *(x.low, x.weight, x.edges, y.weight, y.edges),
-            *(classes, h, w, H, W, blocks, strips, patches, ignore_index),
-            *scores.stride(),
-            *target.stride(),
-            *upstream.stride(),
-            *grad.stride(),
-            SMOOTHED=label_smoothing > 0,
-            CLASSES=block,
-            PATCH_ROWS=_PATCH_ROWS,
-            PATCH_COLUMNS=_PATCH_COLUMNS,
-            VISITED=_VISITED,
-            num_warps=4,
-            enable_fp_fusion=True,
+def _check_labels(
+    target: torch.Tensor, faults: torch.Tensor, classes: int, ignore_index: int
+) -> None:
+    """Raise if a program met a label that is neither a class nor ignored, naming the first."""
+    fault = int(faults.min()) if faults.numel() else _NO_FAULT
+    if fault != _NO_FAULT:
+        at = tuple(int(i) for i in np.unravel_index(fault, target.shape))
+        raise ValueError(
+            f"target holds {int(target[at])} at {list(at)}, which is neither a class "
+            f"(0 to {classes - 1}) nor ignore_index ({ignore_index})"
         )
-    return grad
 
 
 def _factors(
@@ -154,6 +158,7 @@ def _forward(
     log_sum,
     losses,
     totals,
+    faults,
     x_low,
     x_weight,
     y_weight,
@@ -193,6 +198,7 @@ def _forward(
     left = low.to(tl.int64) * scores_x
     right = tl.minimum(low + 1, w - 1).to(tl.int64) * scores_x
 
+    fault = tl.full((), 2**63 - 1, tl.int64)
     loss_sum = tl.zeros((ROWS, COLUMNS), dtype)
     total = tl.zeros((ROWS, COLUMNS), dtype)
     last = tl.load(y_edges + band + 1)
@@ -236,6 +242,7 @@ def _forward(
         loss = tl.where(counted, loss, 0)
         total += tl.where(counted, tl.load(factors + known), 0)
         at = (image * H + row[:, None]) * W + column[None, :]
+        fault = tl.minimum(fault, tl.min(tl.where(counted & (label < 0), at, 2**63 - 1)))
         tl.store(log_sum + at, best + rest, mask=inside)
         if PER_PIXEL:
             tl.store(losses + at, loss, mask=inside)
@@ -244,6 +251,7 @@ def _forward(
     if not PER_PIXEL:
         tl.store(losses + program, tl.sum(loss_sum))
     tl.store(totals + program, tl.sum(total))
+    tl.store(faults + program, fault)
 
 
 @triton.jit
@@ -253,8 +261,8 @@ def _gradient(
     factors,
     every_class,
     log_sum,
-    upstream,
-    grad,
+    factor,
+    gradient,
     x_low,
     x_weight,
     x_edges,
@@ -276,13 +284,9 @@ def _gradient(
     target_n,
     target_y,
     target_x,
-    upstream_n,
-    upstream_y,
-    upstream_x,
-    grad_n,
-    grad_c,
-    grad_y,
-    grad_x,
+    factor_n,
+    factor_y,
+    factor_x,
     SMOOTHED: tl.constexpr,
     CLASSES: tl.constexpr,
     PATCH_ROWS: tl.constexpr,
@@ -303,7 +307,7 @@ def _gradient(
     plane = scores + image * scores_n + tl.minimum(c, classes - 1).to(tl.int64)[:, None] * scores_c
     own_share = tl.load(factors + 2 * classes + tl.minimum(c, classes - 1))[:, None]
     j = first_column + tl.arange(0, PATCH_COLUMNS)
-    grad += image * grad_n + c.to(tl.int64)[:, None] * grad_c + j.to(tl.int64)[None, :] * grad_x
+    to = gradient + (image * classes + c.to(tl.int64)[:, None]) * h * w + j[None, :]
     kept = (c < classes)[:, None] & (j < w)[None, :]
     every = tl.load(every_class)
     first_x = tl.load(x_edges + tl.maximum(first_column - 1, 0))
@@ -334,14 +338,14 @@ def _gradient(
                 label = label.to(tl.int64)
                 counted = (x < last_x) & (label != ignore_index)
                 label = tl.where((label >= 0) & (label < classes), label, -1).to(tl.int32)
-                at = upstream + image * upstream_n + row * upstream_y + column * upstream_x
-                factor = tl.where(counted, tl.load(at), 0)
-                own = factor * tl.load(factors + classes + tl.maximum(label, 0))
+                at = factor + image * factor_n + row * factor_y + column * factor_x
+                times = tl.where(counted, tl.load(at), 0)
+                own = times * tl.load(factors + classes + tl.maximum(label, 0))
                 logarithm = tl.load(log_sum + (image * H + row) * W + column)
                 p = tl.exp(lerp(top, bottom, down) - logarithm)
-                g = (own + factor * every) * p - tl.where(label == c[:, None], own, 0)
+                g = (own + times * every) * p - tl.where(label == c[:, None], own, 0)
                 if SMOOTHED:
-                    g -= factor * own_share
+                    g -= times * own_share
                 top_sum += (1 - down) * g
                 bottom_sum += down * g
             x = (x0 + tl.arange(0, VISITED))[:, None]
@@ -352,6 +356,5 @@ def _gradient(
             to_upper = tl.dot(top_sum, near, to_upper, input_precision="ieee", out_dtype=dtype)
             to_lower = tl.dot(bottom_sum, near, to_lower, input_precision="ieee", out_dtype=dtype)
         if band >= first_row:
-            at = grad + tl.cast(band, tl.int64) * grad_y
-            tl.store(at, to_upper.to(grad.dtype.element_ty), mask=kept)
+            tl.store(to + tl.cast(band, tl.int64) * w, to_upper, mask=kept)
         carried = to_lower
