@@ -24,7 +24,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, models, register_model
+from numba.extending import intrinsic, lower_builtin, models, overload, register_model
 from numba.np.arrayobj import make_array
 
 LANES = 16
@@ -33,6 +33,19 @@ LANES = 16
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile without the GIL and keep the machine code on disk (`NUMBA_BOUNDSCHECK=1` checks)."""
     return njit(nogil=True, cache=True, error_model="numpy", **options)  # type: ignore[no-any-return]
+
+
+def by_precision(single: Callable[..., Any], double: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what kernels call as `single` on a float32 and as `double` on a float64."""
+
+    def choose(x: Any) -> Any:
+        raise NotImplementedError("for kernels only")
+
+    @overload(choose)
+    def compiled(x: Any) -> Any:
+        return (lambda x: single(x)) if x == types.float32 else (lambda x: double(x))
+
+    return choose
 
 
 def thread_count() -> int:
