@@ -41,7 +41,7 @@ def by_precision(single: Callable[..., Any], double: Callable[..., Any]) -> Call
     def choose(x: Any) -> Any:
         raise NotImplementedError("for kernels only")
 
-    @overload(choose)
+    @overload(choose, strict=False)
     def compiled(x: Any) -> Any:
         return (lambda x: single(x)) if x == types.float32 else (lambda x: double(x))
 
