@@ -66,7 +66,9 @@ def argmax(
     array([[0, 0, 0, 1, 1, 1],
            [0, 0, 0, 1, 1, 1]], dtype=uint8)
     """
-    batch = _check_scores(scores)
+    batch = check_scores(scores)
+    if is_tensor(batch):
+        batch = batch.detach()
     height, width = _size(batch.shape[-2:], size, scale)
     if stride is not None:
         whole("stride", stride, 1)
@@ -95,15 +97,15 @@ def argmax(
     return result, confidence if scores.ndim == 4 else confidence[0]
 
 
-def _is_tensor(x: object) -> bool:
+def is_tensor(x: object) -> bool:
     """Tell a torch tensor without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(x, torch.Tensor)
 
 
-def _check_scores(scores: Any) -> Any:
-    """Return the scores as N x C x h x w, detached."""
-    if not isinstance(scores, np.ndarray) and not _is_tensor(scores):
+def check_scores(scores: Any) -> Any:
+    """Return the scores as N x C x h x w."""
+    if not isinstance(scores, np.ndarray) and not is_tensor(scores):
         raise TypeError(
             f"scores must be a NumPy array or a torch tensor, not {type(scores).__name__}"
         )
@@ -125,8 +127,7 @@ def _check_scores(scores: Any) -> Any:
         )
     if not height or not width:
         raise ValueError(f"scores of shape {tuple(scores.shape)} hold no pixel to sample")
-    batch = scores if scores.ndim == 4 else scores[None]
-    return batch.detach() if _is_tensor(batch) else batch
+    return scores if scores.ndim == 4 else scores[None]
 
 
 def _size(source: tuple[int, int], size: Any, scale: Any) -> tuple[int, int]:
@@ -182,16 +183,24 @@ def _check_out(out: Any, expected: Any, shape: tuple[int, ...]) -> Any:
     return out if out.ndim == 3 else out[None]
 
 
-def _head(scores: Any, backend: str) -> Any:
-    """Return the `argmax` of the backend asked for, or raise with the reason it cannot serve."""
+def choose_backend(scores: Any, backend: str) -> str:
+    """Return the backend to use, or raise with the reason the one asked for cannot serve."""
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {BACKENDS}, not {backend!r}")
-    device = scores.device.type if _is_tensor(scores) else "cpu"
+    device = scores.device.type if is_tensor(scores) else "cpu"
     if backend == "auto":
         backend = {"cpu": "cpu", "cuda": "gpu"}.get(device, "eager")
-        if not find_spec("numba" if backend == "cpu" else "triton"):
-            backend = "eager"
-    elif backend == "cpu" and device != "cpu":
+        return backend if find_spec("numba" if backend == "cpu" else "triton") else "eager"
+    if backend == "cpu" and device != "cpu":
         raise ValueError(f'backend="cpu" works in main memory, but the scores are on {device}')
-    module = {"eager": "eager", "cpu": "cpu_labels", "gpu": "gpu_labels"}[backend]
+    if backend == "gpu" and not is_tensor(scores):
+        raise ValueError('backend="gpu" takes torch tensors; a NumPy array is served by "cpu"')
+    return backend
+
+
+def _head(scores: Any, backend: str) -> Any:
+    """Return the `argmax` of the backend."""
+    module = {"eager": "eager", "cpu": "cpu_labels", "gpu": "gpu_labels"}[
+        choose_backend(scores, backend)
+    ]
     return import_module(f"upscore.heads.{module}").argmax
