@@ -79,6 +79,7 @@ def test_pytorch_can_say_every_axis_with_a_slice(axis):
     np.testing.assert_array_equal(y[0, 0, kept].numpy(), line(x, taps, axis))
     if 0 <= axis.begin - axis.end < axis.stride:  # PyTorch's own: nothing is sliced away
         assert kept == slice(0, y.shape[2])
+    assert y.shape[2] - axis.size_out <= abs(axis.begin - axis.end)  # and else no more than need be
 
 
 # --- The others ----------------------------------------------------------------------------------
