@@ -1,0 +1,152 @@
+"""The transposed convolution: check the arguments, plan a path, run it."""
+
+from typing import Any
+
+import numpy as np
+
+from upscore.conv.case import Case, Sizes, describe, kind
+from upscore.conv.paths import PATHS
+from upscore.conv.plan import Plan, choose, plan
+
+__all__ = [
+    "Case",
+    "Plan",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "describe",
+    "plan",
+]
+
+
+def conv_transpose1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+    *,
+    output_size: Sizes | None = None,
+    algorithm: str = "auto",
+) -> Any:
+    """Return the transposed convolution of a sequence: `conv_transpose2d` with one axis.
+
+    `torch.nn.functional.conv_transpose1d(input, weight, bias, stride, ...)`. Arrays are
+    (N, C, L) or (C, L), weight (C, O // groups, K).
+
+    >>> conv_transpose1d(np.array([[1.0, 2.0]]), np.ones((1, 1, 2)), stride=2).tolist()
+    [[1.0, 1.0, 2.0, 2.0]]
+    """
+    geometry = (stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(1, input, weight, bias, *geometry, output_size, algorithm)
+
+
+def conv_transpose2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+    *,
+    output_size: Sizes | None = None,
+    algorithm: str = "auto",
+) -> Any:
+    """Return the transposed convolution of an image by the path that is fastest for it.
+
+    `torch.nn.functional.conv_transpose2d(input, weight, bias, stride, ...)`; `output_size` says
+    `output_padding` as `torch.nn.ConvTranspose2d` does.
+
+    input: (N, C, H, W) or (C, H, W), a NumPy array or a torch tensor; the output is of the same
+    kind and dtype, on the same device, in the same memory format.
+    weight: (C, O // groups, K, K), bias: (O).
+    stride, padding, output_padding, dilation: one whole number, or one for each axis.
+    algorithm: "auto", or a path by name, which works or raises: "torch", "subkernels", "matmul",
+    "separable", "depthwise", "zero_insertion", "definition". `plan(describe(...))` says what
+    "auto" takes and why.
+
+    Raises TypeError for arrays that are not of one kind, dtype and device, ValueError for shapes
+    that do not fit, outputs that cannot be, and a path that cannot serve the case.
+
+    Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
+
+    >>> kernel = np.array([[[[1.0, 2.0], [3.0, 4.0]]]])
+    >>> conv_transpose2d(np.array([[[[1.0, 10.0]]]]), kernel, stride=2)[0, 0].tolist()
+    [[1.0, 2.0, 10.0, 20.0], [3.0, 4.0, 30.0, 40.0]]
+    """
+    geometry = (stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(2, input, weight, bias, *geometry, output_size, algorithm)
+
+
+def conv_transpose3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+    *,
+    output_size: Sizes | None = None,
+    algorithm: str = "auto",
+) -> Any:
+    """Return the transposed convolution of a volume: `conv_transpose2d` with three axes.
+
+    `torch.nn.functional.conv_transpose3d(input, weight, bias, stride, ...)`. Arrays are
+    (N, C, D, H, W) or (C, D, H, W), weight (C, O // groups, K, K, K).
+
+    >>> conv_transpose3d(np.ones((1, 1, 2, 2, 2)), np.ones((1, 1, 3, 3, 3))).shape
+    (1, 1, 4, 4, 4)
+    """
+    geometry = (stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(3, input, weight, bias, *geometry, output_size, algorithm)
+
+
+def _conv_transpose(
+    dim: int,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    stride: Sizes,
+    padding: Sizes,
+    output_padding: Sizes,
+    groups: int,
+    dilation: Sizes,
+    output_size: Sizes | None,
+    algorithm: str,
+) -> Any:
+    """Bring the arrays into the form that paths take, check, choose and run."""
+    array = kind("input", x)
+    if getattr(weight, "ndim", None) != dim + 2:
+        raise ValueError(
+            f"weight of a {dim}-D transposed convolution must have {dim + 2} axes "
+            f"(in, out // groups, *kernel), not {tuple(np.shape(weight))}"
+        )
+    if x.ndim == dim + 1:
+        y = _conv_transpose(
+            dim, x[None], weight, bias, stride, padding, output_padding, groups, dilation,
+            output_size, algorithm,
+        )  # fmt: skip
+        return y[0]
+    if array == "torch":
+        from upscore.conv.composed import autocast
+
+        x, weight, bias = autocast(x, weight, bias)
+    case = describe(
+        x, weight, bias, stride, padding, output_padding, groups, dilation, output_size=output_size
+    )
+    name, _ = choose(case, algorithm)
+    if array == "numpy":
+        x, weight, bias = (None if a is None else _plain(a) for a in (x, weight, bias))
+    return PATHS[name].run(x, weight, bias, case)
+
+
+def _plain(array: Any) -> Any:
+    """A contiguous, writeable array in this machine's byte order: what torch and Numba take."""
+    return np.require(array, array.dtype.newbyteorder("="), ["C", "W"])

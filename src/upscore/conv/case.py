@@ -1,0 +1,225 @@
+"""Check the arguments of a transposed convolution once, and describe the case they make."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from upscore.conv.factor import numbers, split
+from upscore.geometry import Axis, pytorch, whole
+
+Sizes = int | Sequence[int]
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a path needs to know: all the arguments but the numbers in the arrays.
+
+    `axes` hold size, kernel, stride, dilation and what is cut from the ends, first axis first.
+    `rank_one` says whether every depthwise filter is an outer product of a column and a row; None
+    where the values were not looked at: not depthwise, one axis, not in main memory, or being
+    traced by torch.compile or an exporter.
+    """
+
+    batch: int
+    in_channels: int
+    out_channels: int
+    groups: int
+    axes: tuple[Axis, ...]
+    dtype: str
+    device: str
+    array: str
+    channels_last: bool
+    tracing: bool
+    rank_one: bool | None = None
+
+    @property
+    def size_in(self) -> tuple[int, ...]:
+        """The size of the input, without batch and channels."""
+        return tuple(axis.size_in for axis in self.axes)
+
+    @property
+    def size_out(self) -> tuple[int, ...]:
+        """The size of the output, without batch and channels."""
+        return tuple(axis.size_out for axis in self.axes)
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """The size of the kernel."""
+        return tuple(axis.kernel for axis in self.axes)
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        """The stride of each axis."""
+        return tuple(axis.stride for axis in self.axes)
+
+    @property
+    def padding(self) -> tuple[int, ...]:
+        """PyTorch's `padding`: what is cut from the beginning of each axis."""
+        return tuple(axis.begin for axis in self.axes)
+
+    @property
+    def output_padding(self) -> tuple[int, ...]:
+        """PyTorch's `output_padding`: how much less is cut from the end."""
+        return tuple(axis.begin - axis.end for axis in self.axes)
+
+    @property
+    def dilation(self) -> tuple[int, ...]:
+        """The dilation of each axis."""
+        return tuple(axis.dilation for axis in self.axes)
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each channel has one filter of its own."""
+        return self.groups == self.in_channels == self.out_channels
+
+    @property
+    def outputs(self) -> int:
+        """The number of elements of the output."""
+        count = self.batch * self.out_channels
+        for size in self.size_out:
+            count *= size
+        return count
+
+
+def kind(name: str, array: Any) -> str:
+    """Return "numpy" or "torch", found without importing torch."""
+    if isinstance(array, np.ndarray):
+        return "numpy"
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor):
+        return "torch"
+    raise TypeError(f"{name} must be a NumPy array or a torch tensor, not {type(array).__name__}")
+
+
+def _each(name: str, value: Sizes, dim: int, least: int) -> tuple[int, ...]:
+    """One number for each axis."""
+    if not isinstance(value, Sequence):
+        return (whole(name, value, least),) * dim
+    if len(value) == 1:
+        return _each(name, value[0], dim, least)
+    if len(value) != dim:
+        raise ValueError(f"{name} must be one number or {dim}, one for each axis, not {value!r}")
+    return tuple(whole(name, one, least) for one in value)
+
+
+def _output_size(value: Sizes | None, dim: int) -> tuple[int | None, ...]:
+    """One number for each axis, batch and channels left away, or nothing said."""
+    if value is None:
+        return (None,) * dim
+    if isinstance(value, Sequence) and len(value) == dim + 2:
+        value = value[2:]
+    return _each("output_size", value, dim, 1)
+
+
+def describe(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+    *,
+    output_size: Sizes | None = None,
+) -> Case:
+    """Return the case that these arguments of `conv_transpose1d`, `2d` or `3d` make.
+
+    The number of axes is that of `weight`: (in, out // groups, *kernel). `x` has a batch axis.
+
+    Raises TypeError for arrays of other kinds, of two dtypes or on two devices; ValueError for
+    shapes that do not fit each other and for outputs that cannot be.
+
+    >>> describe(np.ones((1, 3, 5, 5)), np.ones((3, 8, 4, 4)), stride=2, padding=1).size_out
+    (10, 10)
+    """
+    array = kind("input", x)
+    for name, other in (("weight", weight), ("bias", bias)):
+        if other is None:
+            continue
+        if kind(name, other) != array:
+            raise TypeError(f"input is of {array} and {name} of {kind(name, other)}: give one kind")
+        if other.dtype != x.dtype:
+            raise TypeError(f"input is {x.dtype} and {name} {other.dtype}: convert one of them")
+        if array == "torch" and other.device != x.device:
+            raise TypeError(
+                f"input is on {x.device} and {name} on {other.device}: move one of them"
+            )
+    dim = weight.ndim - 2
+    if not 1 <= dim <= 3:
+        raise ValueError(
+            f"weight must be (in, out // groups, *kernel) with 1 to 3 kernel axes, "
+            f"not {tuple(weight.shape)}"
+        )
+    if x.ndim != dim + 2:
+        raise ValueError(
+            f"input must have {dim + 2} axes (batch, channels and {dim} of the {dim}-D weight "
+            f"{tuple(weight.shape)}), not {tuple(x.shape)}"
+        )
+    groups = whole("groups", groups, 1)
+    if x.shape[1] != weight.shape[0]:
+        raise ValueError(
+            f"input has {x.shape[1]} channels and weight takes {weight.shape[0]}: "
+            f"weight is (in, out // groups, *kernel), here {tuple(weight.shape)}"
+        )
+    if x.shape[1] == 0 or x.shape[1] % groups:
+        raise ValueError(f"{x.shape[1]} input channels cannot be split into {groups} groups")
+    out_channels = weight.shape[1] * groups
+    if out_channels == 0:
+        raise ValueError(f"weight {tuple(weight.shape)} makes no output channels")
+    if bias is not None and tuple(bias.shape) != (out_channels,):
+        raise ValueError(
+            f"bias must hold {out_channels} numbers, one an output channel, not {tuple(bias.shape)}"
+        )
+    axes = tuple(
+        pytorch(*numbers, output_size=wanted)
+        for *numbers, wanted in zip(
+            x.shape[2:],
+            weight.shape[2:],
+            _each("stride", stride, dim, 1),
+            _each("padding", padding, dim, 0),
+            _each("output_padding", output_padding, dim, 0),
+            _each("dilation", dilation, dim, 1),
+            _output_size(output_size, dim),
+            strict=True,
+        )
+    )
+    case = Case(
+        batch=x.shape[0],
+        in_channels=x.shape[1],
+        out_channels=out_channels,
+        groups=groups,
+        axes=axes,
+        dtype=str(x.dtype).removeprefix("torch."),
+        device=x.device.type if array == "torch" else "cpu",
+        array=array,
+        channels_last=array == "torch" and _channels_last(x),
+        tracing=array == "torch" and _traced(x),
+    )
+    if (
+        dim > 1
+        and case.depthwise
+        and case.device == "cpu"
+        and case.dtype in FLOATS
+        and not case.tracing
+    ):
+        case = replace(case, rank_one=split(numbers(weight)[:, 0]) is not None)
+    return case
+
+
+def _traced(x: Any) -> bool:
+    """Whether there are no numbers to look at: under torch.compile, an exporter, a fake tensor."""
+    torch = sys.modules["torch"]
+    plain = type(x) in (torch.Tensor, torch.nn.Parameter)
+    return not plain or torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def _channels_last(x: Any) -> bool:
+    """Whether the channels lie next to each other in memory."""
+    torch = sys.modules["torch"]
+    layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim)
+    return layout is not None and x.is_contiguous(memory_format=layout) and not x.is_contiguous()

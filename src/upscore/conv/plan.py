@@ -1,0 +1,95 @@
+"""Which path serves a case: a small table of rules, as benchmarks/conv_transpose.py found them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from upscore.conv.case import Case
+from upscore.conv.paths import PATHS
+
+
+class Rule(NamedTuple):
+    """Take `path` where `when` holds and the path can serve the case."""
+
+    path: str
+    when: Callable[[Case], bool]
+    reason: str
+
+
+def _always(case: Case) -> bool:
+    return True
+
+
+_SEPARABLE = Rule("separable", lambda case: case.rank_one is True, "outer products cost least")
+_DEPTHWISE = Rule("depthwise", _always, "one filter a channel is bound by writing the output")
+_TORCH = Rule("torch", _always, "nothing here was found faster")
+_DEFINITION = Rule("definition", _always, "neither torch nor Numba can serve it")
+
+# (device, dtype) -> rules, tried in order; None stands for every other dtype or device.
+RULES: dict[tuple[str | None, str | None], tuple[Rule, ...]] = {
+    ("cpu", "float32"): (_SEPARABLE, _DEPTHWISE, _TORCH, _DEFINITION),
+    ("cpu", "bfloat16"): (_SEPARABLE, _DEPTHWISE, _TORCH),
+    ("cpu", None): (_SEPARABLE, _DEPTHWISE, _TORCH, _DEFINITION),
+    (None, None): (_TORCH,),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The path taken, why, and why none of the others."""
+
+    path: str
+    reason: str
+    why_not: dict[str, str]
+
+    def __str__(self) -> str:
+        lines = [f"{self.path}: {self.reason}"]
+        return "\n".join(lines + [f"  not {name}: {why}" for name, why in self.why_not.items()])
+
+
+def choose(case: Case, algorithm: str = "auto") -> tuple[str, str]:
+    """Return the name of the path that serves the case, and the reason.
+
+    Raises ValueError where the path asked for cannot, or where none can.
+    """
+    if algorithm != "auto":
+        if algorithm not in PATHS:
+            raise ValueError(f"algorithm must be auto, {', '.join(PATHS)}, not {algorithm!r}")
+        why = PATHS[algorithm].why_not(case)
+        if why is not None:
+            raise ValueError(f"algorithm {algorithm!r} cannot serve this: {why}")
+        return algorithm, "asked for"
+    for rule in _rules(case):
+        if rule.when(case) and PATHS[rule.path].why_not(case) is None:
+            return rule.path, rule.reason
+    reasons = "".join(f"\n  {name}: {path.why_not(case)}" for name, path in PATHS.items())
+    raise ValueError(f"no path can serve {case}:{reasons}")
+
+
+def _rules(case: Case) -> tuple[Rule, ...]:
+    """The rules of the case's device and dtype."""
+    for key in ((case.device, case.dtype), (case.device, None), (None, None)):
+        if key in RULES:
+            return RULES[key]
+    raise AssertionError("the table has a last row")
+
+
+def plan(case: Case, algorithm: str = "auto") -> Plan:
+    """Return the path that serves the case, with the reason, and with those against the others.
+
+    >>> import numpy as np
+    >>> from upscore.conv import describe
+    >>> case = describe(np.ones((1, 2, 3)), np.ones((2, 3, 2), int) + 0.0, stride=2)
+    >>> print(plan(case, "definition"))
+    definition: asked for
+      not torch: ...
+      not separable: with one axis there is nothing to separate
+      not depthwise: each channel needs one filter of its own, and 2 channels in 1 groups make 3
+      not zero_insertion: ...
+    """
+    name, reason = choose(case, algorithm)
+    why_not = {}
+    for other, path in PATHS.items():
+        if other != name:
+            why_not[other] = path.why_not(case) or f"{name} was {reason}"
+    return Plan(name, reason, why_not)
