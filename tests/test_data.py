@@ -9,7 +9,18 @@ import pytest
 from PIL import Image
 
 from upscore import data
-from upscore.data.classes import CAMVID, VOC, apply_mapping, read_classes, read_mapping, voc_colour
+from upscore.data import masks
+from upscore.data.check import KINDS as PROBLEMS
+from upscore.data.classes import (
+    CAMVID,
+    VOC,
+    VOID_NAMES,
+    apply_mapping,
+    read_classes,
+    read_mapping,
+    voc_colour,
+)
+from upscore.data.layouts import LAYOUTS
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 AB, ABC = ("a", "b"), ("a", "b", "c")
@@ -254,16 +265,13 @@ def test_numbers_may_be_class_names(tmp_path):
     assert read_classes(tmp_path / "classes.txt") == (("0", "1", "lane 2"), None)
 
 
-ANIMALS = """
-# everything but people and five animals is background
-background = *
-person
-cat
-dog     # a comment
-horse
-sheep
-cow
-"""
+GUIDE = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
+ANIMALS = GUIDE.split("makes new classes of old ones:\n\n```\n")[1].split("```")[0]
+
+
+def test_the_guide_names_every_choice():
+    for choice in (*LAYOUTS, *masks.KINDS, *PROBLEMS, *VOID_NAMES):
+        assert f"`{choice}`" in GUIDE
 
 
 def test_mapping_file_of_the_animals(tmp_path):
