@@ -39,7 +39,7 @@ _CACHED = 1 << 17  # scores of one source row that a thread keeps: two rows of f
 _EVERY = (1 << LANES) - 1
 _TILE = 16  # a tile of labels, written out at once: 16 rows of 16 blocks
 _WIDTH = _TILE * LANES
-_AWAKE = 60_000  # nanoseconds of work for which a thread is worth waking
+_AWAKE = 150_000  # nanoseconds of work for which a thread is worth waking
 _KINDS = {None: 0, "probability": 1, "margin": 2, "entropy": 3}
 
 
@@ -110,25 +110,32 @@ def _plan(
 @kernel()
 def _load_row(scores, at, class_step, column_step, width, work, to, pitch, classes, limit):
     """Copy one row of every class to `work[to:]`; tell whether it is calm: all below `limit`."""
-    if column_step == 1 and width >= LANES:
-        for c in range(classes):
-            source, target = at + c * class_step, to + c * pitch
-            for x in range(0, width - LANES, LANES):
-                store(work, target + x, widen(load(scores, source + x)))
-            store(work, target + width - LANES, widen(load(scores, source + width - LANES)))
-    else:
+    packed = column_step == 1 and width >= LANES
+    if not packed:
         for x in range(width):
             for c in range(classes):
                 work[to + c * pitch + x] = widen(scores[at + c * class_step + x * column_step])
     high, low = splat(limit), splat(-limit)
     calm = low < high
     for c in range(classes):
-        target = to + c * pitch
-        for x in range(width, pitch):
-            work[target + x] = work[target + width - 1]
-        for x in range(target, target + pitch, LANES):
-            v = load(work, x)
+        source, target = at + c * class_step, to + c * pitch
+        if packed:
+            for x in range(0, width - LANES, LANES):
+                v = widen(load(scores, source + x))
+                calm = calm & (v < high) & (low < v)
+                store(work, target + x, v)
+            v = widen(load(scores, source + width - LANES))
             calm = calm & (v < high) & (low < v)
+            store(work, target + width - LANES, v)
+        # Beyond the last column it is repeated; at least LANES + 1 columns are spare.
+        last = splat(work[target + width - 1])
+        for x in range(width, pitch - LANES, LANES):
+            store(work, target + x, last)
+        store(work, target + pitch - LANES, last)
+        if not packed:
+            for x in range(target, target + pitch, LANES):
+                v = load(work, x)
+                calm = calm & (v < high) & (low < v)
     return bits(calm) == _EVERY
 
 
@@ -143,38 +150,34 @@ def _greater(a, b):
 
 
 @kernel()
-def _candidates(work, upper, lower, pitch, classes, mask, lists, limit, kind, reach):
+def _candidates(work, upper, lower, pitch, classes, mask, lists, spare, limit, kind, reach):
     """List the classes that matter somewhere in a chunk, each with the cells where it does.
 
     Interpolated scores lie between the four corners of their cell, so a class whose largest corner
     is below another's smallest cannot win there; nor be second, if it is below two others'; nor
-    count in the softmax if it is below by `reach`.
+    count in the softmax, if it is below by `reach`.
     """
     floor = splat(-limit)
     second = floor
     for c in range(classes):
         a, b = upper + c * pitch, lower + c * pitch
-        least = _lesser(
-            _lesser(load(work, a), load(work, a + 1)), _lesser(load(work, b), load(work, b + 1))
-        )
+        p, q, r, s = load(work, a), load(work, a + 1), load(work, b), load(work, b + 1)
+        store(work, spare + c * LANES, _greater(_greater(p, q), _greater(r, s)))
+        least = _lesser(_lesser(p, q), _lesser(r, s))
         if kind == 2:
             second = _greater(second, _lesser(floor, least))
         floor = _greater(floor, least)
     floor = (second if kind == 2 else floor) - splat(reach)
     count = 0
     for c in range(classes):
-        a, b = upper + c * pitch, lower + c * pitch
-        most = _greater(
-            _greater(load(work, a), load(work, a + 1)), _greater(load(work, b), load(work, b + 1))
-        )
-        here = bits(most >= floor) & mask
+        here = bits(load(work, spare + c * LANES) >= floor) & mask
         lists[classes + count] = c
         lists[2 * classes + count] = here
         count += here != 0
     return count
 
 
-@kernel()
+@kernel(forceinline=True)
 def _mix(work, upper, lower, pitch, lists, n, mixing, at, taps, to):
     """Interpolate the chosen classes of a block horizontally, in both rows."""
     w0, w1 = load(mixing, at), load(mixing, at + LANES)
@@ -204,7 +207,7 @@ def _gather(work, upper, lower, pitch, n, columns, weights, x0, to):
             work[m + LANES + x] = work[b + p] * (one - w) + work[b + q] * w
 
 
-@kernel()
+@kernel(forceinline=True)
 def _refine(work, at, lists, n):
     """Rule out classes once more, column by column; leave lower - upper in place of lower."""
     floor = _lesser(load(work, at), load(work, at + LANES))
@@ -223,32 +226,48 @@ def _refine(work, at, lists, n):
     return kept
 
 
+@kernel(forceinline=True)
+def _fill(tile, x, rows, value):
+    """Write one value to a block of the tile."""
+    for y in range(rows):
+        store(tile, y * _WIDTH + x, value)
+
+
 @kernel()
-def _compare(work, at, lists, n, row_weight, top, bottom, tile, x):
-    """Write the best of the chosen classes to the tile, four rows at a time."""
-    a0, d0, first = load(work, at), load(work, at + LANES), splat(lists[0])
+def _compare(
+    work, upper, lower, pitch, lists, n, mixing, at, taps, to, weights, top, bottom, tile, x
+):
+    """Write the best of the chosen classes of a block to the tile, four rows at a time."""
+    if taps:
+        _mix(work, upper, lower, pitch, lists, n, mixing, at, taps, to)
+    n = _refine(work, to, lists, n)
+    first = splat(lists[0])
+    if n == 1:
+        _fill(tile, x, bottom - top, first)
+        return
+    a0, d0 = load(work, to), load(work, to + LANES)
     for y in range(top, bottom, 4):
-        w0, w1 = splat(row_weight[y]), splat(row_weight[y + 1])
-        w2, w3 = splat(row_weight[y + 2]), splat(row_weight[y + 3])
+        w0, w1, w2, w3 = (
+            splat(weights[y]),
+            splat(weights[y + 1]),
+            splat(weights[y + 2]),
+            splat(weights[y + 3]),
+        )
         b0, b1, b2, b3 = fma(w0, d0, a0), fma(w1, d0, a0), fma(w2, d0, a0), fma(w3, d0, a0)
         c0, c1, c2, c3 = first, first, first, first
         for k in range(1, n):
-            m = at + 2 * LANES * k
+            m = to + 2 * LANES * k
             a, d, c = load(work, m), load(work, m + LANES), splat(lists[k])
             v0, v1, v2, v3 = fma(w0, d, a), fma(w1, d, a), fma(w2, d, a), fma(w3, d, a)
             m0, m1, m2, m3 = v0 > b0, v1 > b1, v2 > b2, v3 > b3
-            b0, b1, b2, b3 = (
-                where(m0, v0, b0),
-                where(m1, v1, b1),
-                where(m2, v2, b2),
-                where(m3, v3, b3),
-            )
+            b0, b1 = where(m0, v0, b0), where(m1, v1, b1)
+            b2, b3 = where(m2, v2, b2), where(m3, v3, b3)
             c0, c1, c2, c3 = where(m0, c, c0), where(m1, c, c1), where(m2, c, c2), where(m3, c, c3)
-        to = (y - top) * _WIDTH + x
-        store(tile, to, c0)
-        store(tile, to + _WIDTH, c1)
-        store(tile, to + 2 * _WIDTH, c2)
-        store(tile, to + 3 * _WIDTH, c3)
+        m = (y - top) * _WIDTH + x
+        store(tile, m, c0)
+        store(tile, m + _WIDTH, c1)
+        store(tile, m + 2 * _WIDTH, c2)
+        store(tile, m + 3 * _WIDTH, c3)
 
 
 @kernel(forceinline=True)
@@ -271,15 +290,18 @@ def _exp(x):
 def _compare_any(work, at, lists, n, row_weight, top, bottom, calm, tile, sure, sure_tile, kind, x):
     """Do as `_compare` for any scores, one row at a time, with the confidence if asked for."""
     one = work.dtype.type(1)
+    zero = one - one
+    steps = splat(zero) < splat(one if calm else zero)
     for y in range(top, bottom):
-        # Calm scores hold upper and lower - upper, others upper and lower.
-        w = splat(row_weight[y])
-        u = splat(one if calm else one - row_weight[y])
-        best = fma(load(work, at + LANES), w, load(work, at) * u)
-        label, second = splat(lists[0]), splat(-one / (one - one))
+        # Calm scores are upper + w (lower - upper), as in `_compare`; infinite ones take no step.
+        w, u = splat(row_weight[y]), splat(one if calm else one - row_weight[y])
+        a, b = load(work, at), load(work, at + LANES)
+        best = fma(where(steps, b - a, b), w, a * u)
+        label, second = splat(lists[0]), splat(-one / zero)
         for k in range(1, n):
             m = at + 2 * LANES * k
-            v = fma(load(work, m + LANES), w, load(work, m) * u)
+            a, b = load(work, m), load(work, m + LANES)
+            v = fma(where(steps, b - a, b), w, a * u)
             wins = (best == best) & ((v > best) | (v != v))  # the first NaN wins
             if kind == 2:
                 second = where(wins, best, _greater(second, v))
@@ -294,7 +316,8 @@ def _compare_any(work, at, lists, n, row_weight, top, bottom, calm, tile, sure, 
                 below = total
                 for k in range(n):
                     m = at + 2 * LANES * k
-                    d = narrow(fma(load(work, m + LANES), w, load(work, m) * u) - best)
+                    a, b = load(work, m), load(work, m + LANES)
+                    d = narrow(fma(where(steps, b - a, b), w, a * u) - best)
                     e = _exp(d)
                     total = total + e
                     below = fma(e, _greater(d, splat(np.float32(-126))), below)
@@ -390,6 +413,7 @@ def label_bands(
                     classes,
                     mask,
                     lists,
+                    mixed,
                     limit,
                     kind,
                     reach,
@@ -401,8 +425,39 @@ def label_bands(
                     for k in range(count):
                         lists[n] = lists[classes + k]
                         n += (lists[2 * classes + k] & mask) != 0
-                    if n > 1:
-                        at = block * taps * LANES
+                else:
+                    for n in range(classes):
+                        lists[n] = n
+                    n = classes
+                    _gather(
+                        work, upper, lower, pitch, n, columns, column_weight, block * LANES, mixed
+                    )
+                at = block * taps * LANES
+                if pruned and n == 1:
+                    _fill(tile, x, bottom - top, splat(lists[0]))
+                    if sure is not None:
+                        alone = np.float32(1 if kind == 1 else 0 if kind == 3 else np.inf)
+                        _fill(sure_tile, x, bottom - top, splat(alone))
+                elif calm and sure is None:
+                    _compare(
+                        work,
+                        upper + base,
+                        lower + base,
+                        pitch,
+                        lists,
+                        n,
+                        mixing,
+                        at,
+                        taps,
+                        mixed,
+                        row_weight,
+                        top,
+                        bottom,
+                        tile,
+                        x,
+                    )
+                else:
+                    if pruned:
                         _mix(
                             work,
                             upper + base,
@@ -415,30 +470,6 @@ def label_bands(
                             taps,
                             mixed,
                         )
-                else:
-                    for n in range(classes):
-                        lists[n] = n
-                    n = classes
-                    _gather(
-                        work, upper, lower, pitch, n, columns, column_weight, block * LANES, mixed
-                    )
-                if calm and n > 1:
-                    if sure is None:
-                        n = _refine(work, mixed, lists, n)
-                    else:
-                        for k in range(n):
-                            m = mixed + 2 * LANES * k
-                            store(work, m + LANES, load(work, m + LANES) - load(work, m))
-                if calm and n == 1:
-                    label = splat(lists[0])
-                    for y in range(bottom - top):
-                        store(tile, y * _WIDTH + x, label)
-                        if sure is not None:
-                            alone = np.float32(1 if kind == 1 else 0 if kind == 3 else np.inf)
-                            store(sure_tile, y * _WIDTH + x, splat(alone))
-                elif calm and sure is None:
-                    _compare(work, mixed, lists, n, row_weight, top, bottom, tile, x)
-                else:
                     _compare_any(
                         work,
                         mixed,
@@ -475,8 +506,10 @@ def argmax(
 ) -> None:
     """Write the labels of N x C x h x w scores in main memory and, if asked, their confidence."""
     n, classes, h, w = scores.shape
-    out, out_place = _line(_array(labels), writeable=True)
     line, place = _line(_array(scores), writeable=False)
+    target = _array(labels)
+    whole = target if target.flags.aligned else np.empty_like(target)
+    out, out_place = _line(whole, writeable=True)
     real = np.dtype("float64" if line.dtype == np.float64 else "float32").type
     size = tuple(labels.shape[1:])
     plan, tasks, pitch = _plan((h, w), size, align_corners, stride, classes, real.__name__)
@@ -499,6 +532,8 @@ def argmax(
         least=math.ceil(_AWAKE / cost),
         pieces=4,
     )
+    if whole is not target:
+        target[...] = whole
 
 
 def _array(x: Any) -> NDArray[Any]:
@@ -513,8 +548,10 @@ def _array(x: Any) -> NDArray[Any]:
 def _line(array: NDArray[Any], *, writeable: bool) -> tuple[NDArray[Any], tuple[int, ...]]:
     """Return the memory of an array as one line, with its offset and strides in elements.
 
-    One compiled kernel then serves every layout.
+    One compiled kernel then serves every layout; only elements between two addresses are copied.
     """
+    if not array.flags.aligned:
+        array = array.copy()
     steps = [step // array.itemsize for step in array.strides]
     ends = [(n - 1) * step for n, step in zip(array.shape, steps, strict=True)]
     corner = array[tuple(slice(-1, None) if step < 0 else slice(1) for step in steps)]

@@ -128,26 +128,44 @@ def _confidence_array(full: NDArray[Any], kind: str) -> NDArray[Any]:
 
 
 def cross_entropy(
-    scores: "Tensor",
-    target: "Tensor",
-    weight: "Tensor | None",
+    scores: Any,
+    target: Any,
+    weight: Any,
     *,
     ignore_index: int,
     label_smoothing: float,
     align_corners: bool,
     stride: int | None,
     per_pixel: bool,
-) -> "tuple[Tensor, Tensor]":
+) -> tuple[Any, Any]:
     """Return the pixels' losses (N x H x W) or their sum, and the summed weight of the pixels."""
+    if isinstance(scores, np.ndarray):
+        check_labels(target, scores.shape[1], ignore_index)
+        weight = np.ones(scores.shape[1]) if weight is None else weight
+        found = [
+            _cross_entropy_array(
+                _upsample_array(image, labels.shape, align_corners=align_corners, stride=stride),
+                labels,
+                weight,
+                labels != ignore_index,
+                label_smoothing,
+            )
+            for image, labels in zip(scores, target, strict=True)
+        ]
+        shape = (2, *target.shape)
+        losses, weights = (
+            np.array(found).swapaxes(0, 1).reshape(shape) if found else np.zeros(shape)
+        )
+        return losses if per_pixel else losses.sum(), weights.sum()
     import torch
     from torch.nn import functional as F
 
-    dtype = torch.promote_types(scores.dtype, torch.float32)
-    size = (target.shape[-2], target.shape[-1])
-    full = upsample(scores.to(dtype), size, align_corners=align_corners, stride=stride)
     target = target.long()
-    if weight is not None:
-        weight = weight.to(dtype)
+    if not torch.compiler.is_compiling():
+        check_labels(target, scores.shape[1], ignore_index)
+    dtype = torch.promote_types(scores.dtype, torch.float32)
+    full = upsample(scores.to(dtype), target.shape[-2:], align_corners=align_corners, stride=stride)
+    weight = None if weight is None else weight.detach().to(dtype)
     losses = F.cross_entropy(
         full,
         target,
@@ -156,6 +174,38 @@ def cross_entropy(
         label_smoothing=label_smoothing,
         reduction="none" if per_pixel else "sum",
     )
-    counted = target[target != ignore_index]
-    total = counted.new_tensor(counted.numel()) if weight is None else weight[counted].sum()
-    return losses, total
+    counts = target != ignore_index
+    if weight is not None:
+        counts = weight[target.where(counts, 0)] * counts
+    return losses, counts.sum()
+
+
+def check_labels(target: Any, classes: int, ignore_index: int) -> None:
+    """Raise, naming the first, if there are labels that are neither a class nor `ignore_index`."""
+    wrong = (target != ignore_index) & ((target < 0) | (target >= classes))
+    if wrong.any():
+        where = np.unravel_index(int((wrong.reshape(-1) * 1).argmax()), target.shape)
+        place = tuple(int(i) for i in where)
+        raise ValueError(
+            f"target holds label {int(target[place])} at {place}, which is neither a class "
+            f"(0 to {classes - 1}) nor ignore_index ({ignore_index})"
+        )
+
+
+def _cross_entropy_array(
+    full: NDArray[Any],
+    target: NDArray[Any],
+    weight: NDArray[Any],
+    counts: NDArray[Any],
+    label_smoothing: float,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the H x W losses of C x H x W scores, and the pixels' weights."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        below = full - full.max(0)
+        surprise = np.log(np.exp(below).sum(0)) - below
+        labels = np.where(counts, target, 0)
+        weights = np.where(counts, weight[labels], 0)
+        losses = np.take_along_axis(surprise, labels[None].astype(np.intp), 0)[0] * weights
+        spread = np.tensordot(weight, surprise, 1)
+        losses = (1 - label_smoothing) * losses + label_smoothing / len(weight) * spread
+        return np.where(counts, losses, 0), weights
