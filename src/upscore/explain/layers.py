@@ -79,7 +79,7 @@ class Explanation:
         head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
         rows = []
         for layer in self.layers:
-            name, *rest = (html.escape(cell).replace("\n", "<br>") for cell in _cells(layer))
+            name, *rest = map(_html_lines, _cells(layer))
             cells = "".join(f"<td>{cell or 'nothing'}</td>" for cell in rest)
             rows.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
         table = (
@@ -158,6 +158,12 @@ def _cells(layer: Layer) -> list[str]:
         f"{_scaled(layer.multiplications)}\n{_scaled(layer.bytes)}B",
         "; ".join(layer.advice),
     ]
+
+
+def _html_lines(cell: str) -> str:
+    """Return a cell as HTML, a second line in small print."""
+    first, *more = html.escape(cell).split("\n")
+    return first + "".join(f"<small>{line}</small>" for line in more)
 
 
 def _sizes(values: Sequence[int]) -> str:

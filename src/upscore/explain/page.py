@@ -20,11 +20,6 @@ def write_page(path: str | PathLike[str], explanation: Explanation | None = None
     """Write the page to `path`, whole or not at all, and return the path.
 
     With an `Explanation` (see `upscore.explain`) the page ends with a chapter on that model.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_page(Path(folder) / "page.html").name
-    'page.html'
     """
     path = Path(path)
     write_bytes(path, page(explanation).encode())

@@ -227,7 +227,7 @@ def _interpolate(
     taps = (2 * reach) ** len(ratios) if reach else 0
     return Layer(
         name,
-        f"interpolate, {mode}",
+        f"interpolate {mode}",
         kernel,
         tuple(int(r) if r.is_integer() else r for r in ratios),
         size_in,
@@ -268,7 +268,7 @@ NOTES: dict[Callable[..., Any], Callable[..., Layer | None]] = {
 
 def _with_last_step(layer: Layer, scores: Tensor, photo: tuple[int, ...]) -> Layer:
     """Add the advice for scores that are enlarged only to leave the model."""
-    linear = layer.kind == "interpolate, bilinear"
+    linear = layer.kind == "interpolate bilinear"
     if not (linear and scores.shape[1] > 1 and layer.size_out == photo[2:]):
         return layer
     fused = "leave the scores coarse, for upscore.argmax or upscore.cross_entropy to enlarge"

@@ -32,17 +32,21 @@ function surface(line) {
     const [u, v] = [(j + 0.5) / n - 0.5, (i + 0.5) / n - 0.5];
     return [side / 2 + (u - v) * side * 0.48, tall + 30 + (u + v) * side * 0.22 - w[i][j] * tall];
   };
-  const path = (points) => s('polyline', { points: points.map((p) => p.map((z) => z.toFixed(1)).join(',')).join(' '), class: 'mesh' });
   const posts = range(n).flatMap((i) => range(n).map((j) => {
     const [x, y] = point(i, j);
     return s('line', { x1: x, x2: x, y1: y, y2: y + w[i][j] * tall, class: 'post' });
   }));
+  // Quadrilaterals from the back to the front hide what lies behind them.
+  const tiles = range(n - 1).flatMap((i) => range(n - 1).map((j) => s('polygon', {
+    points: [point(i, j), point(i, j + 1), point(i + 1, j + 1), point(i + 1, j)].map((p) => p.map((z) => z.toFixed(1)).join(',')).join(' '),
+    class: 'mesh',
+  })));
   const dots = range(n).flatMap((i) => range(n).map((j) => {
     const [cx, cy] = point(i, j);
-    return s('circle', { cx, cy, r: n > 9 ? 2 : 3.5, class: 'dot' });
+    return s('circle', { cx, cy, r: 3, class: 'dot' });
   }));
   return picture(side, tall + 110, `The bilinear filter of ${n} by ${n} as a tent, ${format(Math.max(...w.flat()))} at its highest.`,
-    posts, range(n).map((i) => path(range(n).map((j) => point(i, j)))), range(n).map((j) => path(range(n).map((i) => point(i, j)))), dots);
+    posts, tiles, n < 8 ? dots : []);
 }
 
 // Four inputs as squares of f pixels; where two layers put their outputs.

@@ -3,7 +3,7 @@
 
 import { convolution, links, matrix, range, shorter, span } from './maths.js';
 import { AXIS, axis, state, update, watch } from './state.js';
-import { CELL, caption, cell, find, format, matrixCells, picture, s, slider } from './ui.js';
+import { CELL, caption, cell, find, format, matrixCells, numbers, picture, s, slider } from './ui.js';
 
 // Where on the page the short signal's value i sits: over the middle of its window.
 export const middle = (i, c) => i * c.stride - c.padding + (span(c) - 1) / 2;
@@ -48,7 +48,7 @@ export function sumOfProducts(name, terms, total) {
 export function convolutionChapter(root) {
   const [picturePlace, matrixPlace, arithmetic] = ['strips', 'matrix', 'arithmetic'].map((name) => find(`[data-part=${name}]`, root));
   const which = slider('row', 'Look at output');
-  find('[data-part=controls]', root).append(which);
+  find('[data-part=controls]', root).append(numbers('v', 'Input', () => state.length), which);
 
   watch([...AXIS, 'v', 'w', 'row'], () => {
     const c = axis();

@@ -23,8 +23,9 @@ function checked(a) {
 const axisOf = ({ size_in, kernel, stride, dilation }) => checked({ size_in, kernel, stride, dilation, begin: 0, end: 0 });
 
 function cut(a, begin, size, least, most) {
-  if (!(size >= least && size <= most)) {
-    throw new RangeError(`${a.size_in} pixels cannot become ${size} with kernel ${a.kernel}, stride ${a.stride} and dilation ${a.dilation} here: possible are ${Math.max(least, 1)} to ${most}`);
+  if (whole('the output\'s size', size) < least || size > most) {
+    const sizes = least <= most ? `${least} to ${most}` : 'none';
+    throw new RangeError(`no output of ${size} pixels from ${a.size_in} with kernel ${a.kernel}, stride ${a.stride}, dilation ${a.dilation} and ${begin} pixels cut from the beginning: possible sizes are ${sizes}`);
   }
   return checked({ ...a, begin, end: full(a) - begin - size });
 }
@@ -32,7 +33,7 @@ function cut(a, begin, size, least, most) {
 function padded(given, begin, end, output_padding, output_size = null) {
   const a = axisOf(given);
   const least = full(a) - whole('padding', begin) - whole('padding', end);
-  if (output_size !== null) return cut(a, begin, output_size, least, least + a.stride - 1);
+  if (output_size !== null) return cut(a, begin, output_size, Math.max(least, 1), least + a.stride - 1);
   const most = Math.max(a.stride, a.dilation) - 1;
   if (whole('output_padding', output_padding) > most) {
     throw new RangeError(`output_padding must be below the stride or the dilation, so at most ${most}, not ${output_padding}`);
@@ -86,6 +87,9 @@ function toPytorch(a) {
 }
 
 function toTensorflow(a) {
+  if (a.end <= -a.stride) {
+    throw new RangeError(`TensorFlow cannot append ${-a.end} pixels of zeros with stride ${a.stride}: an output of at most ${full(a) - a.begin + a.stride - 1} pixels is possible`);
+  }
   const even = a.begin === Math.floor(Math.max(full(a) - sizeOut(a), 0) / 2);
   const left = a.size_in * a.stride - sizeOut(a);
   let padding = `(${a.begin}, ${Math.max(a.end, 0)})`;

@@ -9,7 +9,7 @@ const up = (n, stride) => Math.ceil(n / stride);
 export function networkChapter(root) {
   const part = (name) => find(`[data-part=${name}]`, root);
   part('controls').append(
-    choice('net', 'Network', { fcn32s: 'FCN-32s', fcn16s: 'FCN-16s', fcn8s: 'FCN-8s', fcn4s: 'FCN-4s' }),
+    choice('net', 'Network', ['32', '16', '8', '4'].map((stride) => [`fcn${stride}s`, `FCN-${stride}s`])),
     field('height', 'Photo height'), field('width', 'Photo width'), field('classes', 'Classes'));
 
   watch(['net', 'height', 'width', 'classes'], () => {

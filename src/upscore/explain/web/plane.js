@@ -25,7 +25,8 @@ function heat(values, title, size) {
   const most = Math.max(...values.flat(), 1e-9);
   const cells = grid(values, 0, 20, size, () => 'heat');
   cells.flat().forEach((g, n) => g.style.setProperty('--part', values.flat()[n] / most));
-  return picture(Math.max(values.length * size, 190), values.length * size + 22, title, caption(1, 12, title), cells);
+  const description = `${title}: from ${format(Math.min(...values.flat()))} to ${format(most)}`;
+  return picture(Math.max(values.length * size, 190), values.length * size + 22, description, caption(1, 12, title), cells);
 }
 
 export function planeChapter(root) {
@@ -35,8 +36,8 @@ export function planeChapter(root) {
       slider('side', 'Input side'), slider('kernel2', 'Kernel side'), slider('stride2', 'Stride'),
       slider('padding2', 'Padding'), slider('output2', 'Output padding'), slider('dilation2', 'Dilation')),
     h('div', { class: 'controls' },
-      choice('filter', 'Numbers', { ones: 'all ones', numbers: 'various', bilinear: 'bilinear' }),
-      choice('sweep', 'Play by', { gather: 'outputs (zero insertion)', stamp: 'inputs (scatter)' })));
+      choice('filter', 'Numbers', [['ones', 'all ones'], ['numbers', 'various'], ['bilinear', 'bilinear']]),
+      choice('sweep', 'Play by', [['gather', 'outputs (zero insertion)'], ['stamp', 'inputs (scatter)']])));
   const preset = (text, changes) => h('button', { type: 'button', onclick: () => update({ side: 4, output2: 0, dilation2: 1, ...changes }) }, text);
   part('presets').append(
     preset('Kernel 3, stride 2: a checkerboard', { kernel2: 3, stride2: 2, padding2: 0, filter: 'ones' }),

@@ -13,9 +13,7 @@ export function settingBar(root) {
       slider('padding', 'Padding'), slider('dilation', 'Dilation')),
     h('div', { class: 'controls' },
       numbers('w', 'Kernel', () => state.kernel),
-      numbers('v', 'Long signal', () => state.length),
-      numbers('x', 'Short signal', () => shorter(axis()))),
-    reset);
+      numbers('x', 'Short signal', () => shorter(axis())), reset));
   bar.open = matchMedia('(min-width: 60rem)').matches;
   watch(AXIS, () => {
     const c = axis();

@@ -37,7 +37,7 @@ function positions(a) {
 
 export function sizesChapter(root) {
   const part = (name) => find(`[data-part=${name}]`, root);
-  part('controls').append(choice('convention', 'In the words of', TITLES, { layer: '' }));
+  part('controls').append(choice('convention', 'In the words of', Object.entries(TITLES), { layer: '' }));
   const form = part('fields');
   const write = () => update({ layer: [...form.querySelectorAll('input, select')].map((input) => input.value).join(',') });
 
@@ -52,7 +52,7 @@ export function sizesChapter(root) {
     }
     form.querySelectorAll('input, select').forEach((input, n) => {
       const value = values[FIELDS[state.convention][n][0]];
-      if (document.activeElement !== input) input.value = value ?? '';
+      if (document.activeElement !== input) input.value = Number.isNaN(value) ? '' : value ?? '';
     });
 
     const row = (name, value) => h('tr', {}, h('th', { scope: 'row' }, name), h('td', {}, value));

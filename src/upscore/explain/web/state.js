@@ -4,7 +4,7 @@
 const WHOLE = {
   // name: [default, least, most]
   length: [9, 1, 16], kernel: [3, 1, 5], stride: [2, 1, 4], padding: [1, 0, 12], dilation: [1, 1, 3],
-  row: [2, 0, 15], column: [4, 0, 15],
+  row: [2, 0, 27], column: [4, 0, 15],
   side: [4, 1, 5], kernel2: [3, 1, 6], stride2: [2, 1, 3], padding2: [0, 0, 10],
   output2: [0, 0, 2], dilation2: [1, 1, 2],
   factor: [4, 1, 8],
@@ -12,7 +12,7 @@ const WHOLE = {
 };
 const LISTS = {
   v: [2, 0, 1, 3, 1, 4, 0, 2, 5, 1, 3, 2, 0, 4, 1, 2],
-  x: [1, 3, 2, 4, 1, 0, 2, 5, 3, 1, 4, 2, 1, 3, 0, 2],
+  x: [1, 3, 2, 4, 1, 0, 2, 5, 3, 1, 4, 2, 1, 3, 0, 2, 4, 1, 2, 0, 3, 1, 5, 2, 1, 0, 4, 3],
   w: [1, 2, 1, 3, 2],
 };
 const CHOICES = {
@@ -20,7 +20,7 @@ const CHOICES = {
   left: ['coarse', 'score', 'photo'],
   sweep: ['gather', 'stamp'],
   filter: ['ones', 'numbers', 'bilinear'],
-  net: ['fcn32s', 'fcn16s', 'fcn8s', 'fcn4s'],
+  net: ['fcn4s', 'fcn8s', 'fcn16s', 'fcn32s'],
   convention: ['pytorch', 'tensorflow', 'caffe', 'onnx'],
   layer: [''], // the size calculator's fields, written size:8,kernel:4,...
 };

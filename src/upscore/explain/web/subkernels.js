@@ -28,7 +28,7 @@ export function subKernelsChapter(root) {
       const used = new Set(taps.map((t) => source(now.o, t, c)));
       part('strips').replaceChildren(picture(left + (c.length + 2 * c.padding) * CELL, bottom + CELL + 26,
         `${plural(c.stride, 'phase')}: ${all.map(({ taps: t }, r) => `phase ${r} uses ${plural(t.length, 'tap')}`).join(', ')}. Stitched output ${y.map(format).join(', ')}.`,
-        caption(at(0), 12, 'input'),
+        caption(8, 66, 'sub-kernels'), caption(at(0), 12, 'input'),
         x.map((value, i) => cell(at(middle(i, c)), 20, value, `input ${used.has(i) ? 'lit' : ''}`)),
         all.map(({ taps: kernel, outputs }, r) => [
           s('rect', { x: 0, y: rowY(r) - 3, width: left + (c.length + 2 * c.padding) * CELL, height: CELL + 6, rx: 6, class: `band p${r}` }),

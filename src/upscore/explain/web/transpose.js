@@ -26,7 +26,8 @@ export function transposeChapter(root) {
     cells.forEach((row) => row.forEach((g) => g.classList.add('flying')));
     part('turn').replaceChildren(picture((L + m + 2) * size, Math.max(m, L) * size + 22,
       `The matrix of the convolution, ${m} by ${L}, turned row by row into its transpose, ${L} by ${m}.`,
-      caption(1, 12, `convolution, ${m} × ${L}`), caption((L + 2) * size, 12, `its transpose, ${L} × ${m}`), cells));
+      caption(1, 12, `convolution, ${m} × ${L}`), caption((L + 2) * size, 12, `its transpose, ${L} × ${m}`),
+      matrixCells(matrix(w, c), 0, 20, size, () => 'ghost'), cells));
     turn.restart(m);
   });
 

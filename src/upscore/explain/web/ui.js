@@ -33,13 +33,14 @@ export function bytes(n) {
 
 export const plural = (n, noun) => `${thousands(n)} ${noun}${n === 1 ? '' : 's'}`;
 
-// An SVG picture with a text that says what it shows.
+// An SVG picture with a text that says what it shows. It shrinks to fit, as far as it stays legible.
 export function picture(width, height, description, ...children) {
   const view = `0 0 ${width} ${height}`;
-  return s('svg', { viewBox: view, width, height, role: 'img', 'aria-label': description }, ...children);
+  const style = `min-width: ${Math.round(0.7 * width)}px`;
+  return s('svg', { viewBox: view, width, height, style, role: 'img', 'aria-label': description }, ...children);
 }
 
-export const CELL = 34;
+export const CELL = 40;
 
 // One number in a box; `kind` is a class of style.css.
 export function cell(x, y, value, kind = '', size = CELL) {
@@ -81,9 +82,9 @@ export function field(name, label) {
   return h('label', { class: 'field' }, label, input);
 }
 
-// Radio buttons bound to one setting; options are {value: label}, `also` is set with any of them.
+// Radio buttons bound to one setting; options are pairs of value and label, `also` is set with any of them.
 export function choice(name, legend, options, also = {}) {
-  const inputs = Object.entries(options).map(([value, label]) => {
+  const inputs = options.map(([value, label]) => {
     const input = h('input', { type: 'radio', name, value, onchange: () => update({ ...also, [name]: value }) });
     return [input, h('label', {}, input, h('span', {}, label))];
   });

@@ -7,8 +7,8 @@ export function whyChapter(root) {
   const part = (name) => find(`[data-part=${name}]`, root);
   const { height, width, classes, shown, stages } = JSON.parse(find('#photo-facts').textContent);
   part('controls').append(
-    choice('coarse', 'Stride', { 32: '32', 16: '16', 8: '8', 4: '4' }),
-    choice('left', 'Left of the line', { coarse: 'coarse answer', score: `score of “${shown}”`, photo: 'photo' }));
+    choice('coarse', 'Stride', ['32', '16', '8', '4'].map((stride) => [stride, stride])),
+    choice('left', 'Left of the line', [['coarse', 'coarse answer'], ['score', `score of “${shown}”`], ['photo', 'photo']]));
   const divider = find('input', part('compare'));
   const cut = () => part('compare').style.setProperty('--cut', `${divider.value}%`);
   divider.addEventListener('input', cut);

@@ -64,7 +64,9 @@ export function zerosChapter(root) {
       part('small').replaceChildren(beside(o, done));
       const [all, useful] = [done * c.kernel, needed.slice(0, done).reduce((a, b) => a + b, 0)];
       part('count').replaceChildren(...[['zero insertion', all, all - useful], ['sub-kernels', useful, 0]].map(([name, n, wasted]) =>
-        h('li', {}, `${name}: ${thousands(n)} multiplications, ${thousands(wasted)} of them with a zero`)));
+        h('li', {}, `${name}: ${thousands(n)} multiplications, ${thousands(wasted)} of them with a zero`,
+          h('span', { class: 'work', style: `--all: ${n / (c.length * c.kernel)}` },
+            h('span', { style: `--part: ${n - wasted}` }), h('span', { style: `--part: ${wasted}` })))));
       root.dataset.wasted = all - useful;
     };
     slide.restart(SETUP - 1 + c.length);
