@@ -112,6 +112,12 @@ def test_shrinking_keeps_edges_in_place(long_side):
     assert len(columns) == 400 - columns[0]
 
 
+def test_an_overlay_too_long_for_jpeg_is_a_png(model, tmp_path):
+    _, picture = Predictor(model)(np.zeros((1, 65_501, 3), np.uint8)).save(tmp_path, "long")
+    with Image.open(picture) as image:
+        assert (image.format, image.width) == ("PNG", 65_501)
+
+
 def test_a_huge_photo_is_refused_before_decoding(model, tmp_path):
     path = tmp_path / "big.png"
     Image.new("L", (50, 50)).save(path)
@@ -158,7 +164,7 @@ def test_bad_files_are_reported_and_the_rest_goes_on(model, tmp_path):
         assert entry["pixels"] == (labels == NAMES.index(name)).sum()
     everything = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
     assert everything == [
-        *("labels/good.png", "labels/zoo.png", "overlays/good.png", "overlays/zoo.png"),
+        *("labels/good.png", "labels/zoo.png", "overlays/good.jpg", "overlays/zoo.jpg"),
         "summary.json",
     ]
 

@@ -27,6 +27,7 @@ from upscore.models import FCN, Spec, load, normalise
 Photo = str | PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
 LONG_SIDE = 1024
+_JPEG_SIDE = 65_500
 
 
 @torch.inference_mode()
@@ -81,13 +82,19 @@ class Prediction:
         )
 
     def save(self, folder: str | PathLike[str], name: str = "photo") -> tuple[Path, Path]:
-        """Write `folder/labels/name.png` and `folder/overlays/name.png`, whole or not at all."""
-        paths = (Path(folder, "labels", f"{name}.png"), Path(folder, "overlays", f"{name}.png"))
-        for path, image in zip(paths, (self.label_image(), self.overlay()), strict=True):
+        """Write `folder/labels/name.png` and `folder/overlays/name.jpg`, whole or not at all.
+
+        The overlay of a photo too long for JPEG is a PNG.
+        """
+        picture = self.overlay()
+        suffix = "jpg" if max(picture.size) <= _JPEG_SIDE else "png"
+        labels_path = Path(folder, "labels", f"{name}.png")
+        picture_path = Path(folder, "overlays", f"{name}.{suffix}")
+        for path, image in ((labels_path, self.label_image()), (picture_path, picture)):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
-                image.save(temporary, compress_level=3)
-        return paths
+                image.save(temporary, quality=90, subsampling=0)
+        return labels_path, picture_path
 
 
 class Predictor:
@@ -189,7 +196,7 @@ def predict_files(
     max_pixels: int = images.MAX_PIXELS,
     progress: bool = True,
 ) -> Summary:
-    """Label photos and write `out/labels/*.png`, `out/overlays/*.png` and `out/summary.json`.
+    """Label photos and write `out/labels/*.png`, `out/overlays/*.jpg` and `out/summary.json`.
 
     Reading, the network and writing overlap; a handful of photos is in memory at any time. A file
     that cannot be used is recorded and the rest goes on.
