@@ -139,7 +139,7 @@ def test_confidence(kind, shape, size, grid):
     assert (labels == truth).float().mean() > 0.99
 
 
-def test_the_public_function_reaches_the_kernels():
+def test_the_public_argmax_reaches_the_kernels():
     scores = random(3, 4, 5)
     labels, margin = upscore.argmax(scores, size=(9, 11), return_confidence="margin", backend="gpu")
     expected, gap = upscore.argmax(
@@ -254,3 +254,28 @@ def test_a_label_outside_the_classes_is_named(label):
         gpu_loss.cross_entropy(
             random(2, 3, 4, 5), target, None, **OPTIONS, per_pixel=False, with_gradient=False
         )
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_the_public_loss_passes_gradcheck(reduction):
+    scores = random(1, 2, 2, 3).double().requires_grad_()
+    target = make_target(scores, (3, 4))
+
+    def loss(scores):
+        return upscore.cross_entropy(scores, target, reduction=reduction, backend="gpu")
+
+    assert torch.autograd.gradcheck(loss, scores)
+
+
+def test_the_public_loss_of_bfloat16():
+    scores = random(2, 6, 3, 4).bfloat16().requires_grad_()
+    target = make_target(scores, (12, 15), torch.uint8)
+    loss = upscore.cross_entropy(scores, target, backend="gpu")
+    loss.backward()
+    truth = scores.detach().double().requires_grad_()
+    exact = upscore.cross_entropy(truth, target, backend="eager")
+    exact.backward()
+    assert loss.dtype == torch.float32
+    assert scores.grad.dtype == torch.bfloat16
+    torch.testing.assert_close(loss.double(), exact, rtol=1e-6, atol=0)
+    torch.testing.assert_close(scores.grad.double(), truth.grad, rtol=2**-8, atol=1e-9)

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import upscore
+
 pytest.importorskip("triton", reason="Triton is not installed (PyTorch for the CPU lacks it)")
 
 CASES = Path(__file__).with_name("gpu_cases.py")
@@ -31,6 +33,16 @@ def test_the_cases_hold(device: str) -> None:
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert " passed" in run.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_scores_elsewhere_are_refused_with_the_reason() -> None:
+    scores = torch.zeros(2, 3, 4)
+    with pytest.raises(ValueError, match="works on CUDA devices, but the scores are on cpu"):
+        upscore.argmax(scores, size=(6, 8), backend="gpu")
+    target = torch.zeros(6, 8, dtype=torch.int64)
+    with pytest.raises(ValueError, match="works on CUDA devices, but the scores are on cpu"):
+        upscore.cross_entropy(scores, target, backend="gpu")
 
 
 POINTERS = {"labels": "*u8", "target": "*i64", "faults": "*i64", "x_low": "*i32"}

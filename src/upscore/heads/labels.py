@@ -208,6 +208,9 @@ def choose_backend(scores: Any, backend: str) -> str:
         raise ValueError(f'backend="cpu" works in main memory, but the scores are on {device}')
     if backend == "gpu" and not is_tensor(scores):
         raise ValueError('backend="gpu" takes torch tensors; a NumPy array is served by "cpu"')
+    package = {"cpu": "numba", "gpu": "triton"}.get(backend)
+    if package is not None and not _installed(package):
+        raise ValueError(f'backend="{backend}" needs {package}: pip install {package}')
     return backend
 
 
