@@ -256,13 +256,12 @@ def test_a_label_outside_the_classes_is_named(label):
         )
 
 
-@pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_the_public_loss_passes_gradcheck(reduction):
+def test_the_public_loss_passes_gradcheck():
     scores = random(1, 2, 2, 3).double().requires_grad_()
     target = make_target(scores, (3, 4))
 
     def loss(scores):
-        return upscore.cross_entropy(scores, target, reduction=reduction, backend="gpu")
+        return upscore.cross_entropy(scores, target, reduction="none", backend="gpu")
 
     assert torch.autograd.gradcheck(loss, scores)
 
