@@ -138,12 +138,12 @@ def _conv_transpose(
         from upscore.conv.composed import autocast
 
         x, weight, bias = autocast(x, weight, bias)
+    else:
+        x, weight, bias = (_plain(a) if isinstance(a, np.ndarray) else a for a in (x, weight, bias))
     case = describe(
         x, weight, bias, stride, padding, output_padding, groups, dilation, output_size=output_size
     )
     name, _ = choose(case, algorithm)
-    if array == "numpy":
-        x, weight, bias = (None if a is None else _plain(a) for a in (x, weight, bias))
     return PATHS[name].run(x, weight, bias, case)
 
 
