@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 def whole(name: str, value: object, least: int = 0) -> int:
     """Return `value` as an int of at least `least`, or say what was expected."""
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
+        # torch.compile and exporters trace with symbols, which operator.index would fix to a number.
+        number = value if type(value).__name__ == "SymInt" else operator.index(value)  # type: ignore
     except TypeError:
         raise TypeError(f"{name} must be a whole number, not {value!r}") from None
     if number < least:

@@ -34,6 +34,7 @@ class Case:
     array: str
     channels_last: bool
     tracing: bool
+    exporting: bool
     rank_one: bool | None = None
 
     @property
@@ -199,6 +200,7 @@ def describe(
         array=array,
         channels_last=array == "torch" and _channels_last(x),
         tracing=array == "torch" and _traced(x),
+        exporting=array == "torch" and _exporting(),
     )
     if (
         dim > 1
@@ -215,7 +217,13 @@ def _traced(x: Any) -> bool:
     """Whether there are no numbers to look at: under torch.compile, an exporter, a fake tensor."""
     torch = sys.modules["torch"]
     plain = type(x) in (torch.Tensor, torch.nn.Parameter)
-    return not plain or torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return not plain or torch.compiler.is_compiling() or _exporting()
+
+
+def _exporting() -> bool:
+    """Whether a graph is made to be run elsewhere."""
+    torch = sys.modules["torch"]
+    return bool(torch.compiler.is_exporting() or torch.jit.is_tracing())
 
 
 def _channels_last(x: Any) -> bool:

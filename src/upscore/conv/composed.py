@@ -53,7 +53,7 @@ def subkernels(x: Tensor, weight: Tensor, bias: Tensor | None, case: Case) -> Te
         case.out_channels // case.groups,
         *(n for pair in zip(taps, stride, strict=True) for n in pair),
     )
-    tap_axes, phase_axes = range(3, 3 + 2 * dim, 2), range(4, 4 + 2 * dim, 2)
+    tap_axes, phase_axes = [3 + 2 * i for i in range(dim)], [4 + 2 * i for i in range(dim)]
     phases = phases.flip(*tap_axes).permute(0, 2, *phase_axes, 1, *tap_axes)
     phases = phases.reshape(-1, case.in_channels // case.groups, *taps)
 
@@ -77,7 +77,7 @@ def interleave(blocks: Tensor, case: Case) -> Tensor:
     """Lay (N, O * phases, *blocks) out as (N, O, *size_out), cut at both ends."""
     dim, stride = len(case.axes), case.stride
     n, size = blocks.shape[0], blocks.shape[2:]
-    if dim == 2 and stride[0] == stride[1]:
+    if dim == 2 and stride[0] == stride[1] and n > 0:  # its gradient has no empty batches
         y = F.pixel_shuffle(blocks, stride[0])
     else:
         y = blocks.reshape(n, case.out_channels, *stride, *size)

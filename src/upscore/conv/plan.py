@@ -20,6 +20,7 @@ def _always(case: Case) -> bool:
     return True
 
 
+_EXPORT = Rule("torch", lambda case: case.exporting, "a graph keeps it as the one operator it is")
 _SEPARABLE = Rule("separable", lambda case: case.rank_one is True, "outer products cost least")
 _DEPTHWISE = Rule("depthwise", _always, "one filter a channel is bound by writing the output")
 _TORCH = Rule("torch", _always, "nothing here was found faster")
@@ -27,9 +28,9 @@ _DEFINITION = Rule("definition", _always, "neither torch nor Numba can serve it"
 
 # (device, dtype) -> rules, tried in order; None stands for every other dtype or device.
 RULES: dict[tuple[str | None, str | None], tuple[Rule, ...]] = {
-    ("cpu", "float32"): (_SEPARABLE, _DEPTHWISE, _TORCH, _DEFINITION),
-    ("cpu", "bfloat16"): (_SEPARABLE, _DEPTHWISE, _TORCH),
-    ("cpu", None): (_SEPARABLE, _DEPTHWISE, _TORCH, _DEFINITION),
+    ("cpu", "float32"): (_EXPORT, _SEPARABLE, _DEPTHWISE, _TORCH, _DEFINITION),
+    ("cpu", "bfloat16"): (_EXPORT, _SEPARABLE, _DEPTHWISE, _TORCH),
+    ("cpu", None): (_EXPORT, _SEPARABLE, _DEPTHWISE, _TORCH, _DEFINITION),
     (None, None): (_TORCH,),
 }
 
