@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from upscore import filters
+import upscore
+from upscore import filters, models
 from upscore.explain import Layer, explain, open_page
 
 page = import_module("upscore.explain.page")
@@ -117,6 +119,22 @@ def test_functions_and_modules_are_found_in_order() -> None:
     ]
     assert layers[1].kernel == (2, 2)
     assert "align_corners" in layers[-1].advice[0]
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "torch", "subkernels", "matmul", "zero_insertion"])
+def test_our_function_is_noted_once_by_any_path(algorithm: str) -> None:
+    weight = torch.randn(4, 4, 3, 3)
+    function = Call(upscore.conv_transpose2d, weight, stride=2, padding=1, algorithm=algorithm)
+    layer = one(function, (1, 4, 8, 8))
+    module = nn.ConvTranspose2d(4, 4, 3, 2, 1, bias=False)
+    module.weight.data = weight
+    assert layer == replace(one(module, (1, 4, 8, 8)), name="Call")
+
+
+def test_fcn_lists_its_upscore_layers() -> None:
+    layers = explain(models.fcn8s(5, width="classes"), (1, 3, 50, 70)).layers
+    assert [layer.name for layer in layers] == ["upscore_16", "upscore_8"]
+    assert all(layer.shift == (0, 0) and layer.checkerboard == 0 for layer in layers)
 
 
 def test_scores_enlarged_at_the_end_are_noticed() -> None:

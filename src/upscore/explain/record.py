@@ -7,6 +7,7 @@ from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -14,11 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from upscore import filters, geometry
+from upscore import conv, filters, geometry
 from upscore.explain.layers import Layer
 
 PerAxis = int | Sequence[int]
-Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 
 def run(module: nn.Module | str | Path, shape: tuple[int, ...]) -> tuple[Layer, ...]:
@@ -34,7 +34,13 @@ def run(module: nn.Module | str | Path, shape: tuple[int, ...]) -> tuple[Layer, 
     parameter = next(module.parameters(), torch.zeros(()))
     zeros = torch.zeros(shape, dtype=parameter.dtype, device=parameter.device)
     recorder = _Recorder()
-    with _evaluating(module), _named(module, recorder), torch.inference_mode(), recorder:
+    with (
+        _evaluating(module),
+        _named(module, recorder),
+        _ours(recorder),
+        torch.inference_mode(),
+        recorder,
+    ):
         try:
             output = module(zeros)
         except Exception as error:
@@ -53,7 +59,7 @@ class _Recorder(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.path: list[str] = []
-        self.inside = 0  # how many transposed convolution modules we are in: they are noted whole
+        self.busy = False  # within a function that is noted whole
         self.found: list[tuple[Layer, Any]] = []
 
     def __torch_function__(
@@ -61,7 +67,7 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
-        if self.inside == 0 and function in NOTES:
+        if not self.busy and function in NOTES:
             self.note(NOTES[function](self.path[-1], result, *args, **kwargs), result)
         return result
 
@@ -85,19 +91,15 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _named(module: nn.Module, recorder: _Recorder) -> Iterator[None]:
-    """Tell the recorder which module is running, and note transposed convolution modules."""
+    """Tell the recorder which module is running."""
     handles = []
     for name, part in module.named_modules():
 
         def enter(part: nn.Module, _: Any, name: str = name) -> None:
             recorder.path.append(name or type(part).__name__)
-            recorder.inside += isinstance(part, Transposed)
 
-        def leave(part: nn.Module, args: Any, result: Any) -> None:
-            name = recorder.path.pop()
-            if isinstance(part, Transposed):
-                recorder.inside -= 1
-                recorder.note(_transposed_module(name, part, args[0], result), result)
+        def leave(*_: Any) -> None:
+            recorder.path.pop()
 
         handles += [part.register_forward_pre_hook(enter), part.register_forward_hook(leave)]
     try:
@@ -107,14 +109,25 @@ def _named(module: nn.Module, recorder: _Recorder) -> Iterator[None]:
             handle.remove()
 
 
-def _transposed_module(name: str, part: Transposed, x: Tensor, result: Tensor) -> Layer:
-    """Note a call of a transposed convolution module, PyTorch's or ours."""
-    kind = f"conv_transpose{part.weight.ndim - 2}d"
-    assert not isinstance(part.padding, str)  # PyTorch's annotation is wider than its layer
-    numbers = part.stride, part.padding, part.output_padding
-    return _transposed(
-        kind, name, result, x, part.weight, part.bias, *numbers, part.groups, part.dilation
-    )
+@contextmanager
+def _ours(recorder: _Recorder) -> Iterator[None]:
+    """Note our own transposed convolutions whole: some of their paths call ordinary ones."""
+    run = conv._conv_transpose
+
+    def noted(dim: int, x: Tensor, weight: Tensor, bias: Any, *rest: Any) -> Any:
+        recorder.busy = True
+        try:
+            result = run(dim, x, weight, bias, *rest)
+        finally:
+            recorder.busy = False
+        layer = _transposed(
+            f"conv_transpose{dim}d", recorder.path[-1], result, x, weight, bias, *rest[:5]
+        )
+        recorder.note(layer, result)
+        return result
+
+    with patch.object(conv, "_conv_transpose", noted):
+        yield
 
 
 def _transposed(

@@ -44,7 +44,7 @@ export function networkChapter(root) {
     const from = finest === 32 ? rows.score : rows.sum;
     const head = [box(x(0), 336, 'label map', `${H} × ${W}`, 'labels'),
       arrow([[x(last.n) + middle, from + boxH], [x(last.n) + middle, 336 + boxH / 2], [x(0) + boxW + 6, 336 + boxH / 2]],
-        `upscore.argmax(scores, size=(${H}, ${W}), stride=${finest})`, x(0) + boxW + 14, 336 + boxH / 2 - 8)];
+        `upscore.argmax(scores, size=(${H}, ${W}), stride=${finest})`, x(0) + boxW + 14, 336 + boxH / 2 + 18)];
     part('diagram').replaceChildren(picture(x(5), 390,
       `${state.net.toUpperCase().replace('FCN', 'FCN-').replace('S', 's')} for a photo of ${H} by ${W}: scores at strides ${used.map(({ stride }) => stride).reverse().join(', ')} are summed to ${shape(finest)} and then become a label map.`,
       s('defs', {}, s('marker', { id: 'tip', viewBox: '0 0 8 8', refX: 6, refY: 4, markerWidth: 7, markerHeight: 7, orient: 'auto' }, s('path', { d: 'M0 0 L8 4 L0 8 z' }))),
@@ -57,6 +57,6 @@ export function networkChapter(root) {
       ['label map', `${H} × ${W} uint8`, bytes(H * W * (C > 256 ? 2 : 1))],
     ].map((cells) => h('tr', {}, h('th', { scope: 'row' }, cells[0]), h('td', {}, cells[1]), h('td', { class: 'number' }, cells[2]))));
     root.dataset.shape = `${C} ${up(H, finest)} ${up(W, finest)}`;
-    part('product').textContent = `The last step writes ${thousands(H * W)} labels out of ${thousands(coarse)} scores.`;
+    part('product').textContent = `${finest < 32 ? 'Each arrow to the left is a transposed convolution that doubles the map. ' : ''}The last step writes ${thousands(H * W)} labels out of ${thousands(coarse)} scores.`;
   });
 }

@@ -4,7 +4,7 @@
 const WHOLE = {
   // name: [default, least, most]
   length: [9, 1, 16], kernel: [3, 1, 5], stride: [2, 1, 4], padding: [1, 0, 12], dilation: [1, 1, 3],
-  row: [2, 0, 27], column: [4, 0, 15],
+  row: [2, 0, 27], column: [3, 0, 15],
   side: [4, 1, 5], kernel2: [3, 1, 6], stride2: [2, 1, 3], padding2: [0, 0, 10],
   output2: [0, 0, 2], dilation2: [1, 1, 2],
   factor: [4, 1, 8],

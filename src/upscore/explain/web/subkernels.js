@@ -1,6 +1,6 @@
 // Chapter 4: outputs coloured by phase, the small kernel of each phase, and the stitching.
 
-import { phases, range, shorter, source, subKernels } from './maths.js';
+import { phases, shorter, source, subKernels } from './maths.js';
 import { middle } from './convolution.js';
 import { AXIS, axis, state, watch } from './state.js';
 import { caption, cell, CELL, find, format, picture, player, plural, s } from './ui.js';

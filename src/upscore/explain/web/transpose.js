@@ -1,9 +1,9 @@
 // Chapter 3: the same matrix turned, what each new output depends on, and why this is no inverse.
 
-import { dropped, links, matrix, multiply, range, shorter, transpose } from './maths.js';
+import { dropped, links, matrix, multiply, shorter, transpose } from './maths.js';
 import { strips, sumOfProducts } from './convolution.js';
 import { AXIS, axis, state, update, watch } from './state.js';
-import { caption, cell, CELL, find, format, matrixCells, picture, player, s, slider } from './ui.js';
+import { caption, cell, CELL, find, format, matrixCells, picture, player, slider } from './ui.js';
 
 export function transposeChapter(root) {
   const part = (name) => find(`[data-part=${name}]`, root);
@@ -24,7 +24,7 @@ export function transposeChapter(root) {
     const [m, L] = [shorter(c), c.length];
     cells = matrixCells(matrix(w, c), 0, 0, size);
     cells.forEach((row) => row.forEach((g) => g.classList.add('flying')));
-    part('turn').replaceChildren(picture((L + m + 2) * size, Math.max(m, L) * size + 22,
+    part('turn').replaceChildren(picture(Math.max((L + m + 2) * size, (L + 2) * size + 140), Math.max(m, L) * size + 22,
       `The matrix of the convolution, ${m} by ${L}, turned row by row into its transpose, ${L} by ${m}.`,
       caption(1, 12, `convolution, ${m} × ${L}`), caption((L + 2) * size, 12, `its transpose, ${L} × ${m}`),
       matrixCells(matrix(w, c), 0, 20, size, () => 'ghost'), cells));

@@ -2,7 +2,6 @@
 // do the same work, and a counter tells how many multiplications were with a zero.
 
 import { links, phases, range, shorter, source, span, stuffed, zeroInsertion } from './maths.js';
-import { middle } from './convolution.js';
 import { AXIS, axis, state, watch } from './state.js';
 import { caption, cell, CELL, find, format, h, picture, player, thousands } from './ui.js';
 
@@ -19,14 +18,15 @@ export function zerosChapter(root) {
     const [x, w] = [state.x.slice(0, shorter(c)), state.w.slice(0, c.kernel)];
     const [row, y, small] = [stuffed(x, c), zeroInsertion(x, w, c), phases(c)];
     const border = span(c) - 1 - c.padding;
-    const width = Math.max(row.length, c.length + 2 * c.padding + 1) * CELL;
+    const width = row.length * CELL;
+    const under = (o) => (o + (span(c) - 1) / 2) * CELL; // an output sits under the middle of its window
     const owner = new Map(x.map((_, i) => [border + i * c.stride, i]));
     const needed = range(c.length).map((o) => links(c).filter((link) => link.o === o).length);
 
     // Built once for a setting, so that the cells can slide; a step only changes their style.
     const cells = row.map((value, j) => cell(0, 0, value, owner.has(j) ? 'input flying' : 'zero flying'));
     const taps = range(c.kernel).map((t) => cell(0, 0, w[c.kernel - 1 - t], 'weight flying'));
-    const outputs = y.map((_, o) => cell((border + c.padding - (span(c) - 1) / 2 + o) * CELL, 132, '', 'output'));
+    const outputs = y.map((_, o) => cell(under(o), 132, '', 'output'));
     const text = (g, value) => { find('text', g).textContent = value; };
     part('zeros').replaceChildren(picture(width, 132 + CELL + 4,
       `Zero insertion: ${x.length} inputs become ${row.length} values, ${row.length - x.length} of them zero, and the flipped kernel visits ${c.length} places.`,
@@ -35,13 +35,13 @@ export function zerosChapter(root) {
     const beside = (o, done) => {
       const { taps: kernel } = o >= 0 ? small[o % c.stride] : { taps: [] };
       const used = new Map(kernel.map((t) => [source(o, t, c), t]));
-      return picture((c.length + 2 * c.padding) * CELL, 132 + CELL + 4,
+      return picture(width, 132 + CELL + 4,
         `Sub-kernels: output ${o} needs ${kernel.length} of ${c.kernel} taps.`,
         caption(1, 12, 'taps of this phase'), caption(1, 124, 'output'),
         x.map((value, i) => [
-          used.has(i) ? cell((middle(i, c) + c.padding) * CELL, 18, w[used.get(i)], `p${o % c.stride} lit`) : [],
-          cell((middle(i, c) + c.padding) * CELL, 18 + CELL + 10, value, `input ${used.has(i) ? 'lit' : ''}`)]),
-        y.map((value, j) => cell((j + c.padding) * CELL, 132, j < done ? value : '', `p${j % c.stride} ${j === o ? 'lit' : ''}`)));
+          used.has(i) ? cell((border + i * c.stride) * CELL, 18, w[used.get(i)], `p${o % c.stride} lit`) : [],
+          cell((border + i * c.stride) * CELL, 62, value, `input ${used.has(i) ? 'lit' : ''}`)]),
+        y.map((value, j) => cell(under(j), 132, j < done ? value : '', `p${j % c.stride} ${j === o ? 'lit' : ''}`)));
     };
 
     frame = (step) => {
