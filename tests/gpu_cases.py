@@ -88,6 +88,14 @@ def test_labels_of_float64_are_computed_in_it():
     assert (labels_of(scores, (12, 12)) == 2).all()
 
 
+def check_confidence(kind: str, scores: torch.Tensor, size: tuple[int, int], **grid: object):
+    found = torch.full((len(scores), *size), 7.0, device=DEVICE)
+    expected, labels = torch.empty_like(found), torch.empty_like(found, dtype=torch.uint8)
+    labels_of(scores, size, confidence=found, kind=kind, **grid)
+    eager.argmax(scores.double(), labels, expected, kind=kind, **grid)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=5e-6, equal_nan=True)
+
+
 def strided(scores: torch.Tensor) -> list[torch.Tensor]:
     return [
         scores.contiguous(memory_format=torch.channels_last),
@@ -109,34 +117,48 @@ def test_labels_beyond_a_byte():
     check_labels(labels_of(scores, (6, 7)), scores)
 
 
+def far_apart(*shape: int, axis: int, dtype: torch.dtype = torch.float16) -> torch.Tensor:
+    """A tensor whose steps along `axis` do not fit 32 bits together; few of its pages are used."""
+    step = 2**31 // (shape[axis] - 1) + 64
+    whole = torch.empty(step * shape[axis], dtype=dtype, device=DEVICE)
+    inner = torch.empty([1 if i == axis else n for i, n in enumerate(shape)])
+    strides = [step if i == axis else stride for i, stride in enumerate(inner.stride())]
+    return whole.as_strided(shape, strides)
+
+
+@pytest.mark.parametrize("axis", range(4))
+def test_indices_have_64_bits(axis):
+    scores = far_apart(3, 3, 3, 3, axis=axis).copy_(random(3, 3, 3, 3))
+    labels = far_apart(3, 8, 8, axis=0, dtype=torch.uint8)
+    gpu_labels.argmax(scores, labels)
+    check_labels(labels, scores)
+    case = (scores, make_target(scores, (8, 8)), None, None)
+    ours = gpu_loss.cross_entropy(*case, **OPTIONS, per_pixel=False, with_gradient=True)
+    truth = truth_of(*case, **OPTIONS, per_pixel=False, dtype=torch.float64)
+    assert all(off(got, exact) < 1e-6 for got, exact in zip(ours, truth, strict=True))
+
+
 def test_ties_go_to_the_lowest_class():
     scores = random(1, 4, 3, 4).repeat(1, 5, 1, 1)
     assert labels_of(scores, (15, 16)).max() < 4
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_nan_is_the_greatest(bad):
+@pytest.mark.parametrize("size", [(24, 25), (5, 5), (3, 9), (7, 4)])
+def test_nan_is_the_greatest(bad, size):
     scores = smooth(1, 18, 3, 4)
     scores[0, 7, 0, 2] = bad
     scores[0, 16, 1, 2] = bad
-    for size in [(24, 25), (5, 5)]:
-        labels = labels_of(scores, size)
-        full = eager.upsample(scores.double(), size)
-        assert torch.equal(labels.long(), full.argmax(1))
+    full = eager.upsample(scores.double(), size)
+    assert torch.equal(labels_of(scores, size).long(), full.argmax(1))
+    for kind in ("probability", "margin", "entropy"):
+        check_confidence(kind, scores, size)
 
 
 @pytest.mark.parametrize("kind", ["probability", "margin", "entropy"])
 @pytest.mark.parametrize(("shape", "size", "grid"), RAGGED[2::4], ids=IDS[2::4])
 def test_confidence(kind, shape, size, grid):
-    scores = random(*shape)
-    scores[0, -1, 0, 0] = float("nan")
-    confidence = torch.full((shape[0], *size), float("nan"), device=DEVICE)
-    expected = torch.empty_like(confidence)
-    truth = torch.empty(confidence.shape, dtype=torch.uint8, device=DEVICE)
-    labels = labels_of(scores, size, confidence=confidence, kind=kind, **grid)
-    eager.argmax(scores.double(), truth, expected, kind=kind, **grid)
-    torch.testing.assert_close(confidence, expected, rtol=1e-5, atol=5e-6, equal_nan=True)
-    assert (labels == truth).float().mean() > 0.99
+    check_confidence(kind, random(*shape), size, **grid)
 
 
 def test_the_public_argmax_reaches_the_kernels():

@@ -8,9 +8,10 @@ program alone: no atomics, and the same result every time.
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,13 +41,14 @@ def compute_dtype(scores: torch.Tensor) -> torch.dtype:
 
 
 class Sampling(NamedTuple):
-    """Where the outputs of one axis sample: `low` and `low + 1`, the latter by `weight`."""
+    """Where the outputs of one axis sample: `low` and `low + step`, the latter by `weight`."""
 
     low: torch.Tensor
     weight: torch.Tensor
     edges: torch.Tensor  # outputs edges[i] to edges[i + 1] are those whose `low` is i
     most: int  # outputs that share a `low`
     span: int  # inputs under a tile of COLUMNS outputs
+    step: int  # 1, but 0 where inputs are copied
 
 
 @lru_cache(maxsize=64)
@@ -57,9 +59,10 @@ def sampling(
     stride: int | None,
     dtype: torch.dtype,
     device: torch.device,
+    find: Callable[..., tuple[Any, Any, Any]] = linear_positions,
 ) -> Sampling:
-    """The positions along one axis, from exact fractions; kept on the device for the next call."""
-    low, _, weight = linear_positions(size_in, size_out, align_corners=align_corners, stride=stride)
+    """The positions along one axis that `find` finds; kept on the device for the next call."""
+    low, high, weight = find(size_in, size_out, align_corners=align_corners, stride=stride)
     edges = np.searchsorted(low, np.arange(size_in + 1))
     tile_ends = np.append(low[COLUMNS - 1 :: COLUMNS], low[-1])[: -(-size_out // COLUMNS)]
     return Sampling(
@@ -68,6 +71,7 @@ def sampling(
         torch.from_numpy(edges).to(device, torch.int32),
         int(np.diff(edges).max()),
         int((tile_ends - low[::COLUMNS]).max()) + 1,
+        int(high is not low),
     )
 
 

@@ -12,6 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
+from upscore.heads.eager import positions
 from upscore.heads.gpu import COLUMNS, compute_dtype, launching, lerp, read, rows_per_tile, sampling
 
 
@@ -29,8 +30,8 @@ def argmax(
     H, W = labels.shape[1:]
     with launching(scores):
         dtype = compute_dtype(scores)
-        x = sampling(w, W, align_corners, stride, dtype, scores.device)
-        y = sampling(h, H, align_corners, stride, dtype, scores.device)
+        x = sampling(w, W, align_corners, stride, dtype, scores.device, positions)
+        y = sampling(h, H, align_corners, stride, dtype, scores.device, positions)
         tiles = triton.cdiv(W, COLUMNS)
         # With fewer than four pixels a cell, bounding costs about as much as it saves.
         bounded = kind is None and classes > 2 and x.most * y.most >= 4
@@ -40,7 +41,7 @@ def argmax(
             labels,
             sure,
             *(x.low, x.weight, y.weight, y.edges),
-            *(classes, h, w, W, tiles),
+            *(classes, h, w, W, tiles, x.step, y.step),
             *scores.stride(),
             *labels.stride(),
             *sure.stride(),
@@ -69,6 +70,8 @@ def _labels(
     w,
     W,
     tiles,
+    x_step,
+    y_step,
     scores_n,
     scores_c,
     scores_y,
@@ -93,14 +96,14 @@ def _labels(
     band = program // tiles % h
     image = (program // tiles // h).to(tl.int64)
     upper = scores + image * scores_n + band.to(tl.int64) * scores_y
-    lower = scores + image * scores_n + tl.minimum(band + 1, h - 1).to(tl.int64) * scores_y
+    lower = scores + image * scores_n + tl.minimum(band + y_step, h - 1).to(tl.int64) * scores_y
 
     x = tile * COLUMNS + tl.arange(0, COLUMNS)
     column = tl.minimum(x, W - 1)
     low = tl.load(x_low + column)
     across = tl.load(x_weight + column)
     left = low.to(tl.int64) * scores_x
-    right = tl.minimum(low + 1, w - 1).to(tl.int64) * scores_x
+    right = tl.minimum(low + x_step, w - 1).to(tl.int64) * scores_x
 
     block = tl.arange(0, CLASSES)
     if BOUNDED:
@@ -108,7 +111,7 @@ def _labels(
         final = tl.load(x_low + tl.minimum(tile * COLUMNS + COLUMNS, W) - 1)
         cell = tl.minimum(tl.load(x_low + tile * COLUMNS) + tl.arange(0, CELLS), final)
         near = cell.to(tl.int64)[None, :] * scores_x
-        far = tl.minimum(cell + 1, w - 1).to(tl.int64)[None, :] * scores_x
+        far = tl.minimum(cell + x_step, w - 1).to(tl.int64)[None, :] * scores_x
         floors = tl.full((CLASSES, CELLS), float("-inf"), dtype)
         for c0 in range(0, classes, CLASSES):
             plane = tl.minimum(c0 + block, classes - 1).to(tl.int64)[:, None] * scores_c
@@ -127,17 +130,18 @@ def _labels(
             for c0 in range(0, classes, CLASSES):
                 plane = tl.minimum(c0 + block, classes - 1).to(tl.int64)[:, None] * scores_c
                 least, most = bounds(upper + plane, lower + plane, near, far, dtype)
-                # A corner of -inf may count zero times, which is NaN, and NaN wins.
+                # Zero times -inf is NaN, and NaN wins.
                 may = (least == float("-inf")) | (most != most) | (most >= floor)
-                left_to_try = tl.where(tl.max(may.to(tl.int32), axis=1) > 0, c0 + block, classes)
-                c = tl.min(left_to_try, axis=0)
-                while c < classes:
-                    plane_c = c.to(tl.int64) * scores_c
-                    v = values(upper + plane_c, lower + plane_c, left, right, across, down, dtype)
-                    better = (v > best) | ((v != v) & (best == best))
-                    best = tl.where(better, v, best)
-                    label = tl.where(better, c, label)
-                    c = tl.min(tl.where(left_to_try > c, left_to_try, classes), axis=0)
+                bits = tl.sum(tl.where(tl.max(may.to(tl.int32), axis=1) > 0, 1 << block, 0))
+                for c in range(c0, tl.minimum(c0 + CLASSES, classes)):
+                    if ((bits >> (c - c0)) & 1) != 0:
+                        plane_c = tl.cast(c, tl.int64) * scores_c
+                        v = values(
+                            upper + plane_c, lower + plane_c, left, right, across, down, dtype
+                        )
+                        better = (v > best) | ((v != v) & (best == best))
+                        best = tl.where(better, v, best)
+                        label = tl.where(better, c, label)
         else:
             for c in range(classes):
                 plane_c = tl.cast(c, tl.int64) * scores_c
@@ -160,11 +164,9 @@ def _labels(
         if KIND is not None:
             if KIND == "margin":
                 sure = best - second
-            elif KIND == "probability":
-                sure = 1 / total
             else:
-                sure = tl.log(total) - moment / total
-            sure = tl.where(best == best, sure, best)
+                sure = 1 / total if KIND == "probability" else tl.log(total) - moment / total
+                sure += best - best  # NaN where the best is NaN or infinite, as in PyTorch
             sure_at = image * confidence_n + y.to(tl.int64)[:, None] * confidence_y
             sure_at += x.to(tl.int64)[None, :] * confidence_x
             tl.store(confidence + sure_at, sure.to(tl.float32), mask=inside)
