@@ -9,14 +9,16 @@ metrics.csv  curves.png  tensorboard/
 import csv
 import json
 import shutil
-import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from upscore.data import Dataset
@@ -32,41 +34,47 @@ class RunError(ValueError):
 
 
 class Run:
-    """State and records of one run; only the main process writes."""
+    """State and records of one run; all processes keep them, the main one writes."""
 
     def __init__(self, folder: Path, recipe: Recipe, data: Dataset, *, main: bool) -> None:
         self.folder, self.main = folder, main
-        self.identity = json.loads(
-            json.dumps({"recipe": asdict(recipe), "photos": [s.name for s in data.samples]})
-        )
+        identity = {"recipe": asdict(recipe), "photos": [sample.name for sample in data.samples]}
+        self.identity = json.loads(json.dumps(identity))  # as it comes back from a file
         self.history: list[dict[str, float]] = []
-        self.loss = float("nan")
         self._losses: list[Tensor] = []
-        self._started = time.monotonic()
 
     @property
     def best(self) -> float:
+        """The highest validation mIoU so far, NaN before the first."""
         return max((row["mean_iou"] for row in self.history), default=float("nan"))
 
-    def start(self, network: nn.Module, average: nn.Module, optimizer: Any, *, resume: bool) -> int:
+    def start(
+        self,
+        network: nn.Module,
+        average: nn.Module,
+        optimizer: Any,
+        scaler: Any = None,
+        *,
+        resume: bool,
+    ) -> int:
         """The step to begin with: 0, or where the saved state of the same run left off."""
-        there = (self.folder / "state" / "state.json").is_file()
-        if there and not resume:
-            raise RunError(
-                f"{self.folder} holds a run already: add --resume to go on with it, "
-                "or choose another folder"
-            )
-        if there:
-            return self._load_state(network, average, optimizer)
+        if (self.folder / "state" / "state.json").is_file():
+            if not resume:
+                raise RunError(
+                    f"{self.folder} holds a run already: go on with it (--resume), "
+                    "or choose another folder"
+                )
+            return self._load_state(network, average, optimizer, scaler)
         if self.main:
             self._prepare(network)
-            self.save_state(0, network, average, optimizer)
+            self.save_state(0, network, average, optimizer, scaler)
         return 0
 
     def _prepare(self, network: nn.Module) -> None:
         """Fail now, not after the first epoch: can we write here, and is there room?"""
         weights = sum(t.numel() * t.element_size() for t in network.state_dict().values())
-        need = 12 * weights + (64 << 20)  # old and new state (4 copies each), checkpoints, records
+        # Two states (each the weights, their averages and two moments) and two checkpoints, twice.
+        need = 12 * weights + (64 << 20)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / "recipe.json", self.identity["recipe"])
@@ -75,22 +83,31 @@ class Run:
         free = shutil.disk_usage(self.folder).free
         if free < need:
             raise RunError(
-                f"{self.folder} has {free >> 20} MiB free, this run needs about {need >> 20} MiB: "
-                "make room or choose another folder"
+                f"{self.folder} has {free >> 20} MiB free, and this run needs about "
+                f"{need >> 20} MiB: make room or choose another folder"
             )
 
-    def save_state(self, step: int, network: nn.Module, average: nn.Module, optimizer: Any) -> None:
-        """All that a run killed from now on needs to end as if it had not been."""
+    def save_state(
+        self, step: int, network: nn.Module, average: nn.Module, optimizer: Any, scaler: Any = None
+    ) -> None:
+        """Keep all that a run killed from now on needs to end as if it had not been."""
         if not self.main:
             return
         tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
-        for i, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
-        description = {**self.identity, "step": step, "history": self.history}
+        for i, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": v for k, v in moments.items()}
+        description = {
+            **self.identity,
+            "step": step,
+            "history": self.history,
+            "scaler": scaler.state_dict() if scaler is not None else None,
+        }
         write_tensors(self.folder / "state", "state", tensors, description)
 
-    def _load_state(self, network: nn.Module, average: nn.Module, optimizer: Any) -> int:
+    def _load_state(
+        self, network: nn.Module, average: nn.Module, optimizer: Any, scaler: Any
+    ) -> int:
         description, tensors = read_tensors(self.folder / "state", "state")
         for key, value in self.identity.items():
             if description.get(key) != value:
@@ -98,71 +115,72 @@ class Run:
                     f"{self.folder} was started with {_difference(description.get(key), value)}: "
                     "resume with the same recipe and data, or choose another folder"
                 )
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimizer": {}}
+        if self.main:
+            for left_over in self.folder.rglob(".part-*"):  # of a write that was killed
+                left_over.unlink()
+        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for name, tensor in tensors.items():
             part, key = name.split(".", 1)
             parts[part][key] = tensor
         network.load_state_dict(parts["network"])
         average.load_state_dict(parts["average"])
-        moments: dict[int, dict[str, Tensor]] = {}
+        moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
         for name, tensor in parts["optimizer"].items():
             index, key = name.split(".", 1)
-            moments.setdefault(int(index), {})[key] = tensor
+            moments[int(index)][key] = tensor
         groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        optimizer.load_state_dict({"state": dict(moments), "param_groups": groups})
+        if scaler is not None:
+            scaler.load_state_dict(description["scaler"])
         self.history = description["history"]
         return int(description["step"])
 
     def record(self, epoch: int, step: int, scores: Scores) -> bool:
         """Note an epoch in the history, the table, the curves and TensorBoard; is it the best?"""
-        loss = float(torch.stack(self._losses).mean()) if self._losses else float("nan")
-        self._losses = []
         better = not self.history or scores.mean_iou > self.best
         row = {
             "epoch": epoch,
             "step": step,
-            "loss": loss,
+            "loss": float(torch.stack(self._losses).mean()),
             "mean_iou": scores.mean_iou,
             "pixel_accuracy": scores.pixel_accuracy,
-            "seconds": round(time.monotonic() - self._started, 1),
         }
         self.history.append(row)
+        self._losses = []
         if self.main:
             with replacing(self.folder / "metrics.csv") as path, path.open("w", newline="") as file:
                 writer = csv.DictWriter(file, list(row))
                 writer.writeheader()
                 writer.writerows(self.history)
-            self._tensorboard(row)
             _draw_curves(self.history, self.folder / "curves.png")
-        return better and self.main
+            self._tensorboard(row)
+        return better
 
-    def save_best(self, network: nn.Module, spec: Spec, scores: Scores) -> None:
-        save(self.folder / "best", network, _with_scores(spec, scores.mean_iou, self.history))
-
-    def finish(self, network: nn.Module, spec: Spec) -> None:
+    def save(self, name: str, network: nn.Module, spec: Spec) -> None:
+        """Write a checkpoint, `best` or `last`, with its scores on its card."""
         if self.main:
-            score = self.history[-1]["mean_iou"] if self.history else float("nan")
-            save(self.folder / "last", network, _with_scores(spec, score, self.history))
+            now = self.history[-1] if self.history else {}
+            save(self.folder / name, network, replace(spec, card={**spec.card, "validation": now}))
 
     @contextmanager
-    def progress(self, total: int) -> Iterator[Callable[[int, Tensor], None]]:
-        """A bar with the time left, the loss and the best validation mIoU; in a log file, lines."""
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
+    def progress(self, step: int, total: int) -> Iterator[Callable[[Tensor], None]]:
+        """A bar with the time left, the loss and the best validation mIoU; in a log, lines."""
         columns = (
             TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
             BarColumn(),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.description}"),
         )
-        with Progress(*columns, disable=not self.main) as bar:
-            task = bar.add_task("", total=total)
+        with Progress(*columns, console=Console(stderr=True), disable=not self.main) as bar:
+            task = bar.add_task("", completed=step, total=total)
 
-            def advance(step: int, loss: Tensor) -> None:
+            def advance(loss: Tensor) -> None:
+                nonlocal step
+                step += 1
                 self._losses.append(loss)
-                if step % 10 == 0:
+                if step % 10 == 0 or step == total:
                     recent = float(torch.stack(self._losses[-10:]).mean())
-                    text = f"loss {recent:.3f}  validation mIoU {self.best:.3f}"
+                    text = f"loss {recent:.3f}  best validation mIoU {self.best:.3f}"
                     bar.update(task, completed=step, description=text)
                     if step % 50 == 0 and not bar.console.is_terminal:
                         bar.console.print(f"step {step}/{total}  {text}")
@@ -176,11 +194,6 @@ class Run:
         with SummaryWriter(str(self.folder / "tensorboard"), purge_step=step) as writer:
             for name in ("loss", "mean_iou", "pixel_accuracy"):
                 writer.add_scalar(name, row[name], step)
-
-
-def _with_scores(spec: Spec, mean_iou: float, history: list[dict[str, float]]) -> Spec:
-    card = {**spec.card, "validation_mean_iou": mean_iou, "epochs_seen": len(history)}
-    return Spec(**{**vars(spec), "card": card})
 
 
 def _draw_curves(history: list[dict[str, float]], path: Path) -> None:

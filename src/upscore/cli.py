@@ -1,0 +1,238 @@
+"""The command line: parse, call one function, print what came of it."""
+
+import ast
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from upscore.recipes import RECIPES, Recipe
+
+app = typer.Typer(
+    name="upscore",
+    help="From coarse class scores to a full-resolution label map.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Model = Annotated[
+    str, typer.Option("--model", "-m", help='"bundled", or the folder of a run or a checkpoint.')
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")]
+Layout = Annotated[
+    str | None, typer.Option(help="folders, voc or camvid; found by looking if not given.")
+]
+Mapping = Annotated[
+    Path | None, typer.Option(help="A file that merges or ignores classes: `pet = cat, dog`.")
+]
+Skip = Annotated[Path | None, typer.Option(help="A file that lists photos and masks to leave out.")]
+
+
+@app.command()
+def demo(output: Output = Path("demo-output")) -> None:
+    """Segment three photos that scikit-image ships with the bundled model."""
+    import skimage
+
+    photos = Path(skimage.__file__).parent / "data"
+    names = ("chelsea.png", "astronaut.png", "coffee.png")
+    _predict([photos / name for name in names], output, "bundled")
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="A folder with photos and masks, train and val.")],
+    output: Output,
+    recipe: Annotated[str, typer.Option(help=f"{', '.join(RECIPES)}.")] = "default",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training photos.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Photos a step, all processes.")] = None,
+    crop: Annotated[int | None, typer.Option(help="Side of the square crops, in pixels.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Any timm model with a pyramid.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other field of the recipe: --set seed=1 --set ema=0.99"),
+    ] = None,
+    layout: Layout = None,
+    mapping: Mapping = None,
+    skip: Skip = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="A kind of problem in the data to accept.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run there.")] = False,
+    workers: Annotated[int, typer.Option(help="Processes that decode photos.")] = 2,
+) -> None:
+    """Train a network on your photos and masks."""
+    from upscore.train import train as run
+
+    options = {"epochs": epochs, "batch_size": batch_size, "crop": crop, "encoder": encoder}
+    given = {name: value for name, value in options.items() if value is not None}
+    result = run(
+        data,
+        output,
+        recipe,
+        layout=layout,
+        mapping=mapping,
+        skip=_skip_list(skip),
+        allow=allow or (),
+        resume=resume,
+        workers=workers,
+        **given | dict(map(_setting, set_ or ())),
+    )
+    print(f"best validation mIoU {result.best:.3f}; model in {output / 'best'}")
+    print(f"next: upscore predict PHOTOS -o labels --model {output}")
+
+
+@app.command()
+def check(
+    data: Annotated[Path, typer.Argument(help="A folder with photos and masks.")],
+    split: Annotated[str | None, typer.Option(help="One split; all if not given.")] = None,
+    layout: Layout = None,
+    mapping: Mapping = None,
+    skip: Skip = None,
+) -> None:
+    """Look for broken photos and masks, as training does before its first step."""
+    from upscore import data as datasets
+
+    problems = []
+    for name in [split] if split else datasets.splits(data, layout=layout):
+        found = datasets.find(data, name, layout=layout, mapping=mapping, skip=_skip_list(skip))
+        problems += datasets.check(found)
+        print(f"{name}: {len(found)} pairs, {len(found.classes)} classes, {found.layout} layout")
+    if problems:
+        print(datasets.report(problems))
+        raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="A folder with photos and masks.")],
+    model: Model = "bundled",
+    split: Annotated[str, typer.Option(help="Which part of the data.")] = "val",
+    json: Annotated[Path | None, typer.Option(help="Write all numbers to this file.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write report.html and its pictures to this folder.")
+    ] = None,
+    layout: Layout = None,
+    mapping: Mapping = None,
+    skip: Skip = None,
+) -> None:
+    """Score a model: one confusion matrix over the whole set, at the masks' own size."""
+    from upscore.evaluate import evaluate as run
+
+    result = run(
+        data,
+        model,
+        split=split,
+        json_file=json,
+        report=report,
+        layout=layout,
+        mapping=mapping,
+        skip=_skip_list(skip),
+    )
+    scores, (low, high) = result.scores, result.interval
+    table = Table(box=None)
+    for heading in ("class", "IoU", "boundary IoU", "true pixels"):
+        table.add_column(heading, justify="left" if heading == "class" else "right")
+    for row in zip(
+        result.classes, scores.iou, result.boundary_iou, scores.true_pixels, strict=True
+    ):
+        table.add_row(row[0], f"{row[1]:.3f}", f"{row[2]:.3f}", str(row[3]))
+    Console().print(table)
+    print(
+        f"mean IoU {scores.mean_iou:.4f} (95 % interval {low:.3f} to {high:.3f}), "
+        f"pixel accuracy {scores.pixel_accuracy:.4f}, mean accuracy {scores.mean_accuracy:.4f}, "
+        f"frequency-weighted IoU {scores.frequency_weighted_iou:.4f}; "
+        f"{len(result.names)} images"
+    )
+
+
+@app.command()
+def predict(
+    photos: Annotated[list[str], typer.Argument(help="Files, folders or patterns.")],
+    output: Output,
+    model: Model = "bundled",
+) -> None:
+    """Label photos: a palette PNG, an overlay and a summary; exit code 1 if any file failed."""
+    _predict(photos, output, model)
+
+
+@app.command()
+def upsample(
+    photo: Annotated[Path, typer.Argument(help="An image file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The image file to write.")],
+    factor: Annotated[int, typer.Option(help="How many times larger.")] = 2,
+    edges: Annotated[str, typer.Option(help="held, or zeros as the layer alone does.")] = "held",
+) -> None:
+    """Enlarge an image with a bilinear transposed convolution."""
+    from upscore.upsample import upsample_file
+
+    pixels = upsample_file(photo, output, factor, edges=edges)
+    print(f"{output}: {pixels.shape[1]} x {pixels.shape[0]} pixels")
+
+
+@app.command()
+def explain(
+    model: Annotated[
+        str | None, typer.Argument(help="A model whose upsampling layers to list too.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path(
+        "upscore.html"
+    ),
+    open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+) -> None:
+    """Write the page that explains transposed convolution; needs no network to read."""
+    from upscore.explain import explain as examine
+    from upscore.explain import open_page, write_page
+
+    explanation = examine(model) if model else None
+    if explanation is not None:
+        Console().print(explanation)
+    print(write_page(output, explanation))
+    if open_ and not open_page(output):
+        raise ValueError(f"no browser could be started; open {output} yourself")
+
+
+def main() -> None:
+    """Run the command; what a user can mend is one message and exit code 1, not a traceback."""
+    try:
+        app()
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+        Console(stderr=True).print(f"upscore: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+
+
+def _predict(photos: list[Any], output: Path, model: str) -> None:
+    from upscore.predict import predict_files
+
+    summary = predict_files(photos, output, model)
+    for record in summary.ok:
+        found = ", ".join(f"{name} {area['share']:.0%}" for name, area in record["classes"].items())
+        print(f"{record['file']}: {found}")
+    print(f"{len(summary.ok)} label maps and overlays in {output}")
+    if summary.failed:
+        for record in summary.failed:
+            print(f"{record['file']}: {record['error']}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _skip_list(path: Path | None) -> tuple[str, ...]:
+    from upscore.data import read_skip_list
+
+    return read_skip_list(path) if path else ()
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """A recipe's field and its value from `name=value`."""
+    name, equals, value = text.partition("=")
+    if not equals or name not in {field.name for field in fields(Recipe)}:
+        names = ", ".join(field.name for field in fields(Recipe))
+        raise typer.BadParameter(f"{text!r} is not name=value with a name of {names}")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value

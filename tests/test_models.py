@@ -1,0 +1,212 @@
+"""The FCN family: shapes, alignment, encoders; and its checkpoints, good and broken."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from upscore import models
+from upscore.filters import bilinear_filter
+from upscore.models import CheckpointError, Spec
+from upscore.models.encoder import Encoder
+
+TINY = "test_resnet"
+
+
+def tiny(stride=4, classes=3, width=8, encoder=TINY):
+    torch.manual_seed(0)
+    return models.FCN(classes, stride, encoder=encoder, width=width).eval()
+
+
+def spec_of(width=8, classes=("a", "b", "c"), **card):
+    palette = tuple((i, 2 * i, 3 * i) for i in range(len(classes)))
+    half = (0.5, 0.5, 0.5)
+    return Spec("fcn4s", TINY, width, classes, palette, half, half, card)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (31, 33), (33, 70), (64, 96)])
+@pytest.mark.parametrize("stride", [4, 8, 16, 32])
+def test_every_stage_answers_scores_of_its_stride(size, stride):
+    network = tiny(stride)
+    images = torch.randn(2, 3, *size)
+    with torch.inference_mode():
+        stages = network.stages(images)
+        scores = network(images)
+    assert torch.equal(scores, stages[-1])
+    assert network.strides[-1] == network.stride == stride
+    for s, stage in zip(network.strides, stages, strict=True):
+        assert stage.shape == (2, 3, -(-size[0] // s), -(-size[1] // s))
+        assert stage.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    ["test_resnet", "test_efficientnet", "test_convnext", "mobilenetv3_small_050", "resnet10t"],
+)
+@pytest.mark.parametrize("width", ["classes", 8])
+def test_any_encoder_and_either_width(encoder, width):
+    network = tiny(width=width, encoder=encoder).train()
+    scores = network(torch.randn(2, 3, 65, 97))
+    assert scores.shape == (2, 3, 17, 25)
+    scores.square().mean().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all(), name
+
+
+def test_encoders_without_the_needed_pyramid_say_so():
+    with pytest.raises(ValueError, match=r"reductions \[.*\]"):
+        Encoder("test_vit", (4, 8, 16, 32), False)
+
+
+def test_the_paper_form_upscores_each_class_bilinearly():
+    network = tiny(width="classes")
+    for s in (16, 8, 4):
+        weight = network.get_submodule(f"upscore_{s}").weight.detach()
+        expected = torch.zeros(3, 3, 4, 4)
+        for c in range(3):
+            expected[c, c] = torch.from_numpy(bilinear_filter(2))
+        torch.testing.assert_close(weight, expected)
+
+
+def test_stages_are_aligned_a_ramp_upscored_stays_the_same_ramp():
+    """A map linear in the position goes over into itself, sampled twice as densely."""
+    network = tiny(width="classes", classes=1)
+    for s in (16, 8, 4):
+        n = 6
+        ramp = (torch.arange(n) + 0.5) * 2 * s  # the image positions that coarse cells stand for
+        coarse = ramp.expand(1, 1, n, n)
+        with torch.inference_mode():
+            fine = network.get_submodule(f"upscore_{s}")(coarse)[0, 0]
+        assert fine.shape == (2 * n, 2 * n)
+        expected = (torch.arange(2 * n) + 0.5) * s
+        torch.testing.assert_close(fine[n, 1:-1], expected[1:-1])
+
+
+def test_scores_do_not_depend_on_the_batch():
+    network = tiny()
+    images = torch.randn(3, 3, 64, 64)
+    with torch.inference_mode():
+        together, alone = network(images), network(images[1:2])
+    torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_default_encoder_knows_the_cat():
+    """The package's weights fit timm's network tensor by tensor: the cat is ImageNet class 285."""
+    import timm
+    from skimage.data import chelsea
+
+    from upscore.models.encoder import DEFAULT_ENCODER, _local_weights, preprocessing
+
+    network = timm.create_model(DEFAULT_ENCODER).eval()
+    network.load_state_dict(_local_weights(DEFAULT_ENCODER, None))
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in preprocessing(DEFAULT_ENCODER))
+    pixels = torch.from_numpy(chelsea()[:, 75:375].copy()).permute(2, 0, 1) / 255
+    pixels = torch.nn.functional.interpolate(((pixels - mean) / std)[None], (224, 224))
+    with torch.inference_mode():
+        assert int(network(pixels).argmax()) == 285
+
+
+def test_local_encoder_weights_are_loaded_and_wrong_ones_refused(tmp_path):
+    import timm
+    from safetensors.torch import save_file
+
+    full = timm.create_model(TINY)
+    with torch.no_grad():
+        full.conv1[0].weight.fill_(0.25)
+    save_file(full.state_dict(), tmp_path / "good.safetensors")
+    network = models.fcn4s(2, encoder=TINY, pretrained=str(tmp_path / "good.safetensors"))
+    assert (network.encoder.network.conv1[0].weight == 0.25).all()
+    save_file({"other": torch.zeros(1)}, tmp_path / "bad.safetensors")
+    with pytest.raises(ValueError, match=r"bad\.safetensors does not hold"):
+        models.fcn4s(2, encoder=TINY, pretrained=str(tmp_path / "bad.safetensors"))
+
+
+def test_normalise_is_the_usual_expression():
+    images = torch.randint(0, 256, (2, 3, 5, 7), dtype=torch.uint8)
+    spec = Spec("fcn4s", TINY, 8, ("a",), ((0, 0, 0),), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (spec.mean, spec.std))
+    torch.testing.assert_close(models.normalise(images, spec), (images / 255 - mean) / std)
+
+
+def test_checkpoint_round_trip(tmp_path):
+    network, spec = tiny(), spec_of(note="tuples and text")
+    models.save(tmp_path / "run" / "best", network, spec)
+    loaded, again = models.load(tmp_path / "run")
+    assert again == spec
+    assert not loaded.training
+    images = torch.randn(1, 3, 40, 40)
+    with torch.inference_mode():
+        assert torch.equal(loaded(images), network(images))
+
+
+def test_half_precision_checkpoint_and_replacement(tmp_path):
+    models.save(tmp_path, tiny(), spec_of())
+    whole = next(tmp_path.glob("*.safetensors")).stat().st_size
+    models.save(tmp_path, tiny(), spec_of(), dtype=torch.float16)
+    (half,) = tmp_path.glob("*.safetensors")  # the one before is gone
+    assert half.stat().st_size < 0.6 * whole
+    loaded, _ = models.load(tmp_path)
+    assert all(p.dtype == torch.float32 for p in loaded.parameters())
+
+
+def test_checkpoint_without_normalisation_counters_is_complete(tmp_path):
+    models.save(tmp_path, tiny(), spec_of())
+    state = models.load(tmp_path)[0].state_dict()
+    assert any(name.endswith("running_var") for name in state)
+
+
+def change(folder, **changes):
+    path = folder / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def truncate(folder):
+    (weights,) = folder.glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def remove(folder):
+    next(folder.glob("*.safetensors")).unlink()
+
+
+BROKEN = {
+    "newer format": (lambda f: change(f, format=99), "format 99.*update upscore"),
+    "unknown field": (lambda f: change(f, colour="red"), "colour"),
+    "unknown architecture": (lambda f: change(f, architecture="fcn2s"), "fcn2s"),
+    "other classes": (lambda f: change(f, classes=["a", "b"]), "does not hold"),
+    "bad palette": (lambda f: change(f, palette=[[1, 2]]), r"model\.json"),
+    "truncated": (truncate, "truncated"),
+    "no weights": (remove, "cannot be read"),
+    "not JSON": (lambda f: (f / "model.json").write_text("{"), r"model\.json"),
+    "a list": (lambda f: (f / "model.json").write_text("[1]"), r"model\.json"),
+    "binary": (lambda f: (f / "model.json").write_bytes(b"\xff\xfe\x00"), r"model\.json"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_checkpoints_say_what_is_wrong(case, tmp_path):
+    breaking, message = BROKEN[case]
+    models.save(tmp_path, tiny(), spec_of())
+    breaking(tmp_path)
+    with pytest.raises(CheckpointError, match=message):
+        models.load(tmp_path)
+
+
+def test_no_checkpoint_there(tmp_path):
+    with pytest.raises(CheckpointError, match="no model at"):
+        models.load(tmp_path)
+
+
+def test_labels_of_the_fused_head_are_the_unfused_ones():
+    import upscore
+
+    network = tiny()
+    images = torch.randn(1, 3, 45, 61)
+    with torch.inference_mode():
+        scores = network(images)
+        labels = upscore.argmax(scores, size=(45, 61), stride=4)
+        full = torch.nn.functional.interpolate(
+            scores.double(), scale_factor=4, mode="bilinear", align_corners=False
+        )[..., :45, :61]
+    np.testing.assert_array_equal(labels, full.argmax(1))
