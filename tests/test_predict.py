@@ -157,11 +157,12 @@ def test_bad_files_are_reported_and_the_rest_goes_on(model, tmp_path):
     assert (written["ok"], written["failed"]) == (2, 6)
     good = next(record for record in written["files"] if record["file"].endswith("good.jpg"))
     assert good["size"] == [40, 30]
-    assert sum(entry["pixels"] for entry in good["classes"].values()) == 1200
+    assert sum(good["pixels"].values()) == 1200
     assert set(good["seconds"]) == {"read", "label", "write"}
     labels = np.asarray(Image.open(out / good["labels"]))
-    for name, entry in good["classes"].items():
-        assert entry["pixels"] == (labels == NAMES.index(name)).sum()
+    for name, share in good["classes"].items():
+        assert good["pixels"][name] == (labels == NAMES.index(name)).sum()
+        assert share == pytest.approx(good["pixels"][name] / 1200)
     everything = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
     assert everything == [
         *("labels/good.png", "labels/zoo.png", "overlays/good.jpg", "overlays/zoo.jpg"),
@@ -184,6 +185,28 @@ def test_photos_that_share_a_name_keep_their_own_results(model, tmp_path):
             "a/deep/cat.png": "labels/deep/cat.png",
             "b/Cat.png": "labels/Cat-3.png",
         }
+
+
+def test_results_may_lie_beside_the_photos(model, tmp_path, monkeypatch):
+    Image.fromarray(photo(8, 8)).save(tmp_path / "cat.png")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        summary = predict_files([tmp_path], ".", model, progress=False)
+        assert [record["labels"] for record in summary.files] == ["labels/cat.png"]
+
+
+def test_a_folder_that_cannot_be_made_is_said_at_once(model, tmp_path):
+    Image.fromarray(photo(8, 8)).save(tmp_path / "cat.png")
+    with pytest.raises(OSError, match=r"cat\.png"):
+        predict_files([tmp_path], tmp_path / "cat.png", model, progress=False)
+
+
+def test_an_empty_folder_is_reported(model, tmp_path):
+    (tmp_path / "empty").mkdir()
+    summary = predict_files([tmp_path / "empty"], tmp_path / "out", model, progress=False)
+    assert [record["error"] for record in summary.failed] == [
+        f"{tmp_path / 'empty'}: there is no photo in this folder"
+    ]
 
 
 def test_orientation_reaches_the_labels(model, tmp_path):

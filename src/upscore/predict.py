@@ -47,7 +47,8 @@ def label_map(
         shrunk = [max(1, round(side * scale)) * model.stride for side in (height, width)]
         pixels = F.interpolate(pixels, shrunk, mode="bilinear", antialias=True)
         stride = None
-    scores = model(normalise(pixels.to(_device_of(model)), spec))
+    pixels = pixels.to(_device_of(model)).contiguous(memory_format=torch.channels_last)
+    scores = model(normalise(pixels, spec))
     labels = argmax(scores, size=(height, width), stride=stride)
     return np.asarray(labels[0].cpu())
 
@@ -64,9 +65,10 @@ class Prediction:
     @cached_property
     def classes(self) -> dict[str, float]:
         """The classes found and their share of the area, 0 to 1, largest first."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.names))
-        order = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
-        return {self.names[i]: float(counts[i] / self.labels.size) for i in order}
+        counts = Image.fromarray(self.labels).histogram()
+        found = [i for i, count in enumerate(counts) if count]
+        found.sort(key=lambda i: -counts[i])
+        return {self.names[i]: counts[i] / self.labels.size for i in found}
 
     def label_image(self) -> Image.Image:
         """The labels as a palette image."""
@@ -269,42 +271,41 @@ def _step(stage: Callable[[_Job], None], job: _Job) -> _Job:
 
 
 def _areas(prediction: Prediction) -> dict[str, Any]:
-    """Size and area per class, for the summary."""
+    """Size and area per class, as shares and in pixels, for the summary."""
     height, width = prediction.labels.shape
+    shares = prediction.classes
     return {
         "size": [width, height],
-        "classes": {
-            name: {"pixels": round(share * width * height), "share": round(share, 6)}
-            for name, share in prediction.classes.items()
-        },
+        "classes": shares,
+        "pixels": {name: round(share * width * height) for name, share in shares.items()},
     }
 
 
 def _found(paths: Iterable[str | PathLike[str]], out: Path) -> Iterator[tuple[Path, Path]]:
     """Every photo that the paths mean, each once, and what to call it.
 
-    Names a folder's photos by their place in it. What cannot be found is passed on as it is, for
-    the reader to report. Earlier results (below `out`) and hidden files are no photos.
+    A folder's photos are called by their place in it. What cannot be found is passed on as it is,
+    for the reader to report. Hidden files and earlier results are no photos.
     """
+    results = {(out / kind).resolve() for kind in ("labels", "overlays")}
     seen: set[Path] = set()
     for given in paths:
         path = Path(given)
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if _is_photo(p, path, out))
-            pairs = [(p, p.relative_to(path)) for p in inside] or [(path, Path(path.name))]
+            pairs = [(p, p.relative_to(path)) for p in sorted(path.rglob("*"))]
+            pairs = [pair for pair in pairs if _is_photo(*pair, results)]
         else:
-            matches = (
-                [] if path.exists() else sorted(map(Path, glob.glob(str(given), recursive=True)))
-            )
-            pairs = [(p, Path(p.name)) for p in matches if p.is_file()] or [(path, Path(path.name))]
-        yield from (pair for pair in pairs if pair[0] not in seen)
+            matches = [] if path.exists() else sorted(glob.glob(str(given), recursive=True))
+            pairs = [(p, Path(p.name)) for p in map(Path, matches) if p.is_file()]
+        pairs = [pair for pair in pairs or [(path, Path(path.name))] if pair[0] not in seen]
         seen.update(p for p, _ in pairs)
+        yield from pairs
 
 
-def _is_photo(path: Path, folder: Path, out: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _is_photo(path: Path, inside: Path, results: set[Path]) -> bool:
+    hidden = any(part.startswith(".") for part in inside.parts)
     known = path.suffix.lower() in images.SUFFIXES and not hidden
-    return known and out not in path.parents and path.is_file()
+    return known and path.is_file() and results.isdisjoint(path.resolve().parents)
 
 
 def _named(found: Iterable[tuple[Path, Path]]) -> Iterator[tuple[Path, str]]:
