@@ -149,7 +149,7 @@ def test_what_would_be_left_out_in_silence_is_an_error(folder, model, tmp_path):
 
 
 def test_json_and_report(folder, model, tmp_path):
-    report = tmp_path / "report"
+    report = tmp_path / "new" / "report"
     result = evaluate(
         folder, model, json_file=tmp_path / "scores.json", report=report, progress=False
     )

@@ -157,6 +157,9 @@ def evaluate(
         ImageError: a photo or mask is broken; every one counts, so the evaluation stops.
         CheckpointError: the model cannot be loaded.
     """
+    for folder in (json_file and Path(json_file).parent, report):
+        if folder:  # now, not after the work
+            Path(folder).mkdir(parents=True, exist_ok=True)
     network, spec = load(model, pick(device))
     network.to(memory_format=torch.channels_last)
     dataset, used = _matched(Path(data), spec, split, layout, mapping, skip)

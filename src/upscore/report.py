@@ -30,11 +30,10 @@ _RIGHT, _WRONG, _LEFT_OUT = (235, 235, 235), (200, 30, 45), overlay.VOID_COLOUR
 def write_report(
     folder: Path, result: Evaluation, model: FCN, spec: Spec, dataset: Dataset
 ) -> None:
-    """Write `folder/report.html`, confusion.png and worst-*.jpg.
+    """Write report.html, confusion.png and worst-*.jpg into a folder that exists.
 
     The page carries its pictures inside, so that it can be sent as one file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     confusion = confusion_picture(result.confusion, result.classes)
     write_bytes(folder / "confusion.png", confusion)
     worst = []
