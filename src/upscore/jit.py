@@ -48,6 +48,11 @@ def by_precision(single: Callable[..., Any], double: Callable[..., Any]) -> Call
     return choose
 
 
+def part(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile what a kernel calls and which allocates nothing: its arrays' users go uncounted."""
+    return kernel(_nrt=False, **options)
+
+
 def thread_count() -> int:
     """Torch's thread count where torch is loaded, else the cores this process may use."""
     torch = sys.modules.get("torch")
@@ -157,6 +162,21 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
         builder.store(value, pointer, align=array.dtype.bitwidth // 8)
 
     return types.void(array, types.intp, vector), emit
+
+
+@_intrinsic
+def prefetch(typing: Any, array: Any, index: Any) -> Any:
+    """Ask for the memory around `array[index]`, which need not exist."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> None:
+        start = make_array(array)(context, builder, args[0]).data
+        word = ir.IntType(32)
+        pointer = builder.bitcast(builder.gep(start, [args[1]]), cgutils.voidptr_t)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word, word, word])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(ask, [pointer, word(0), word(2), word(1)])  # to read, into the second level
+
+    return types.void(array, types.intp), emit
 
 
 @_intrinsic

@@ -28,6 +28,8 @@ from upscore.jit import (
     kernel,
     load,
     narrow,
+    part,
+    prefetch,
     share,
     splat,
     store,
@@ -35,7 +37,7 @@ from upscore.jit import (
     widen,
 )
 
-_CACHED = 1 << 17  # scores of one source row that a thread keeps: two rows of float32 are 1 MB
+_CACHED = 1 << 16  # scores of one source row that a thread keeps: two rows of float32 are 512 kB
 _EVERY = (1 << LANES) - 1
 _TILE = 16  # a tile of labels, written out at once: 16 rows of 16 blocks
 _WIDTH = _TILE * LANES
@@ -43,7 +45,7 @@ _AWAKE = 150_000  # nanoseconds of work for which a thread is worth waking
 _KINDS = {None: 0, "probability": 1, "margin": 2, "entropy": 3}
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _plan(
     source: tuple[int, int],
     target: tuple[int, int],
@@ -107,8 +109,10 @@ def _plan(
     return arrays, len(bands) * len(strips), pitch * LANES
 
 
-@kernel()
-def _load_row(scores, at, class_step, column_step, width, work, to, pitch, classes, limit):
+@part()
+def _load_row(
+    scores, at, class_step, row_step, column_step, width, work, to, pitch, classes, limit
+):
     """Copy one row of every class to `work[to:]`; tell whether it is calm: all below `limit`."""
     packed = column_step == 1 and width >= LANES
     if not packed:
@@ -121,6 +125,7 @@ def _load_row(scores, at, class_step, column_step, width, work, to, pitch, class
         source, target = at + c * class_step, to + c * pitch
         if packed:
             for x in range(0, width - LANES, LANES):
+                prefetch(scores, source + row_step + x)  # the next row, on its way to be needed
                 v = widen(load(scores, source + x))
                 calm = calm & (v < high) & (low < v)
                 store(work, target + x, v)
@@ -139,17 +144,17 @@ def _load_row(scores, at, class_step, column_step, width, work, to, pitch, class
     return bits(calm) == _EVERY
 
 
-@kernel(forceinline=True)
+@part(forceinline=True)
 def _lesser(a, b):
     return where(a < b, a, b)
 
 
-@kernel(forceinline=True)
+@part(forceinline=True)
 def _greater(a, b):
     return where(a > b, a, b)
 
 
-@kernel()
+@part()
 def _candidates(work, upper, lower, pitch, classes, mask, lists, spare, limit, kind, reach):
     """List the classes that matter somewhere in a chunk, each with the cells where it does.
 
@@ -177,7 +182,7 @@ def _candidates(work, upper, lower, pitch, classes, mask, lists, spare, limit, k
     return count
 
 
-@kernel(forceinline=True)
+@part(forceinline=True)
 def _mix(work, upper, lower, pitch, lists, n, mixing, at, taps, to):
     """Interpolate the chosen classes of a block horizontally, in both rows."""
     w0, w1 = load(mixing, at), load(mixing, at + LANES)
@@ -195,7 +200,7 @@ def _mix(work, upper, lower, pitch, lists, n, mixing, at, taps, to):
         store(work, to + 2 * LANES * k + LANES, q)
 
 
-@kernel()
+@part()
 def _gather(work, upper, lower, pitch, n, columns, weights, x0, to):
     """Do as `_mix` for all classes, for columns far apart and for scores that are not calm."""
     one = work.dtype.type(1)
@@ -207,7 +212,7 @@ def _gather(work, upper, lower, pitch, n, columns, weights, x0, to):
             work[m + LANES + x] = work[b + p] * (one - w) + work[b + q] * w
 
 
-@kernel(forceinline=True)
+@part(forceinline=True)
 def _refine(work, at, lists, n):
     """Rule out classes once more, column by column; leave lower - upper in place of lower."""
     floor = _lesser(load(work, at), load(work, at + LANES))
@@ -226,14 +231,14 @@ def _refine(work, at, lists, n):
     return kept
 
 
-@kernel(forceinline=True)
+@part(forceinline=True)
 def _fill(tile, x, rows, value):
     """Write one value to a block of the tile."""
     for y in range(rows):
         store(tile, y * _WIDTH + x, value)
 
 
-@kernel()
+@part()
 def _compare(
     work, upper, lower, pitch, lists, n, mixing, at, taps, to, weights, top, bottom, tile, x
 ):
@@ -270,7 +275,7 @@ def _compare(
         store(tile, m + 3 * _WIDTH, c3)
 
 
-@kernel(forceinline=True)
+@part(forceinline=True)
 def _exp(x):
     """The exponential of float32 numbers up to zero, to 2 units in the last place; NaN stays."""
     f32 = np.float32
@@ -286,7 +291,7 @@ def _exp(x):
     return fma(p, f, splat(f32(1))) * exponent(shifted)
 
 
-@kernel()
+@part()
 def _compare_any(work, at, lists, n, row_weight, top, bottom, calm, tile, sure, sure_tile, kind, x):
     """Do as `_compare` for any scores, one row at a time, with the confidence if asked for."""
     one = work.dtype.type(1)
@@ -331,7 +336,7 @@ def _compare_any(work, at, lists, n, row_weight, top, bottom, calm, tile, sure, 
                     store(sure_tile, to, load(sure_tile, to) - mean)
 
 
-@kernel(forceinline=True)
+@part(forceinline=True)
 def _write(tile, out, to, row_step, column_step, rows, width):
     """Copy a tile to where it belongs."""
     for y in range(rows):
@@ -387,6 +392,7 @@ def label_bands(
                     scores,
                     at,
                     class_step,
+                    row_step,
                     column_step,
                     right - left,
                     work,
@@ -552,6 +558,10 @@ def _line(array: NDArray[Any], *, writeable: bool) -> tuple[NDArray[Any], tuple[
     """
     if not array.flags.aligned:
         array = array.copy()
+    if array.flags.c_contiguous:
+        line = array.reshape(-1)
+        line.flags.writeable = writeable
+        return line, (0, *(step // array.itemsize for step in array.strides))
     steps = [step // array.itemsize for step in array.strides]
     ends = [(n - 1) * step for n, step in zip(array.shape, steps, strict=True)]
     corner = array[tuple(slice(-1, None) if step < 0 else slice(1) for step in steps)]
