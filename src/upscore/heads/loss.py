@@ -1,13 +1,13 @@
-"""Cross-entropy at full resolution: the public function, its checks and its choice of a backend."""
+"""Cross-entropy at full resolution: the public function and its checks."""
 
 from typing import Any, Literal
 
+import numpy as np
+
 from upscore.geometry import whole
 from upscore.heads import eager
+from upscore.heads.labels import check_scores, choose_backend, is_tensor
 
-Reduction = Literal["mean", "sum", "none"]
-
-_SCORES = ("float32", "float64", "bfloat16", "float16")
 _LABELS = ("uint8", "int16", "int32", "int64")
 _REDUCTIONS = ("mean", "sum", "none")
 
@@ -19,81 +19,146 @@ def cross_entropy(
     ignore_index: int = 255,
     weight: Any = None,
     label_smoothing: float = 0.0,
-    reduction: Reduction = "mean",
+    reduction: Literal["mean", "sum", "none"] = "mean",
     align_corners: bool = False,
     stride: int | None = None,
     backend: str = "auto",
 ) -> Any:
     """Return the cross-entropy of coarse scores with a full-resolution target.
 
-    Equivalent to `F.cross_entropy(F.interpolate(scores.float(), target.shape[-2:],
-    mode="bilinear", align_corners=align_corners), target, ...)`.
+    Equivalent to `F.cross_entropy(F.interpolate(scores, target.shape[-2:], mode="bilinear",
+    align_corners=...), target.long(), weight=..., ignore_index=..., label_smoothing=...,
+    reduction=...)`, with `scores` converted to float32 first where they are of half precision, and
+    without building the full-resolution scores or their gradient. Where every pixel is ignored the
+    mean is 0 and so is its gradient, not NaN.
+
+    Args:
+        scores: N x C x h x w or C x h x w torch tensor or NumPy array, float32, float16, bfloat16
+            or float64 (computed in float64), of any strides.
+        target: N x H x W or H x W class numbers, uint8, int16, int32 or int64, of the kind and on
+            the device of the scores; any size, larger or smaller than the scores.
+        ignore_index: the label of pixels that count for nothing.
+        weight: C numbers, what a pixel of each class counts for; not differentiated.
+        label_smoothing: 0 to 1, the part of the target that is spread over all classes.
+        reduction: "mean" divides the sum by the summed weight of the pixels' labels; "none" gives
+            every pixel's loss, 0 where ignored.
+        align_corners: as in `F.interpolate`.
+        stride: sample on the grid of the FCN instead, as in `upscore.argmax`.
+        backend: "eager" (the expression above), "cpu" (Numba), "gpu" (Triton), or "auto", as in
+            `upscore.argmax`.
+
+    Returns:
+        The loss, float64 for float64 scores, else float32, autocast or not: a tensor without
+        dimensions that can be differentiated once with respect to the scores, for arrays a float;
+        N x H x W or H x W losses for `reduction="none"`.
+
+    Raises:
+        ValueError, TypeError: an argument does not fit; the message says which and why. For a label
+            that is neither a class nor `ignore_index` it names the first and where it stands.
+
+    >>> import numpy as np
+    >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
+    >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 1]], dtype=np.uint8)
+    >>> round(cross_entropy(scores, target), 4)
+    0.0648
     """
-    _check(scores, target, ignore_index, weight, label_smoothing, reduction, align_corners, stride)
-    batched = scores.ndim == 4
-    losses, total = eager.cross_entropy(
-        scores if batched else scores[None],
-        target if batched else target[None],
-        weight,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-        per_pixel=reduction == "none",
-        align_corners=align_corners,
-        stride=stride,
-    )
-    if reduction == "none":
-        return losses if batched else losses[0]
-    return losses if reduction == "sum" else losses / (total + (total == 0))
-
-
-def _check(
-    scores: Any,
-    target: Any,
-    ignore_index: int,
-    weight: Any,
-    label_smoothing: float,
-    reduction: str,
-    align_corners: bool,
-    stride: int | None,
-) -> None:
-    """Raise unless the arguments make a case that every backend can compute."""
-    dtype = str(scores.dtype).removeprefix("torch.")
-    if dtype not in _SCORES:
-        raise TypeError(f"scores must be of {', '.join(_SCORES)}, not {dtype}: convert them first")
-    dtype = str(target.dtype).removeprefix("torch.")
-    if dtype not in _LABELS:
-        raise TypeError(f"target must hold class numbers of {', '.join(_LABELS)}, not {dtype}")
-    if scores.ndim not in (3, 4):
-        raise ValueError(
-            f"scores must be N x C x h x w or C x h x w, not of shape {tuple(scores.shape)}"
-        )
-    if 0 in scores.shape[-3:]:
-        raise ValueError(f"scores of shape {tuple(scores.shape)} hold no classes or no pixels")
-    batch = tuple(scores.shape[:-3])
-    if target.ndim != len(batch) + 2 or tuple(target.shape[:-2]) != batch:
-        expected = "N x H x W" if batch else "H x W"
-        raise ValueError(
-            f"target must be {expected} class numbers for scores of shape {tuple(scores.shape)}, "
-            f"not of shape {tuple(target.shape)}"
-        )
-    if 0 in target.shape[-2:]:
-        raise ValueError(f"target of shape {tuple(target.shape)} holds no pixels")
-    if target.device != scores.device:
-        raise ValueError(f"target is on {target.device}, scores on {scores.device}: move one")
-    if weight is not None:
-        if tuple(weight.shape) != (scores.shape[-3],):
-            raise ValueError(
-                f"weight must hold one number for each of the {scores.shape[-3]} classes, "
-                f"not be of shape {tuple(weight.shape)}"
-            )
-        if weight.device != scores.device:
-            raise ValueError(f"weight is on {weight.device}, scores on {scores.device}: move one")
+    batch = check_scores(scores)
+    target = _check_target(scores, target)
     whole("ignore_index", ignore_index, -(2**63))
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be from 0 to 1, not {label_smoothing!r}")
     if reduction not in _REDUCTIONS:
-        raise ValueError(f"reduction must be one of {', '.join(_REDUCTIONS)}, not {reduction!r}")
+        raise ValueError(f"reduction must be one of {_REDUCTIONS}, not {reduction!r}")
     if stride is not None:
         whole("stride", stride, 1)
         if align_corners:
             raise ValueError("stride and align_corners name two different grids: give one of them")
+    weight = _check_weight(batch, weight)
+    losses, total = _sums(
+        choose_backend(batch, backend),
+        batch,
+        target if target.ndim == 3 else target[None],
+        weight,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        align_corners=align_corners,
+        stride=stride,
+        per_pixel=reduction == "none",
+    )
+    if reduction == "none":
+        return losses if scores.ndim == 4 else losses[0]
+    loss = losses if reduction == "sum" else losses / (total + (total == 0))
+    return loss if is_tensor(loss) else float(loss)
+
+
+def _sums(
+    backend: str, scores: Any, target: Any, weight: Any, *, per_pixel: bool, **options: Any
+) -> tuple[Any, Any]:
+    """Return the pixels' losses or their sum, and their weight."""
+    if backend == "eager":
+        return eager.cross_entropy(scores, target, weight, per_pixel=per_pixel, **options)
+    if isinstance(scores, np.ndarray):
+        from upscore.heads import cpu_loss
+
+        scores = scores.astype(np.promote_types(scores.dtype, np.float32), copy=False)
+        return cpu_loss.cross_entropy(
+            scores, target, weight, per_pixel=per_pixel, with_gradient=False, **options
+        )[:2]
+    import torch
+
+    from upscore.heads import loss_op
+
+    differentiated = scores.requires_grad and torch.is_grad_enabled() and not per_pixel
+    return loss_op.cross_entropy(
+        scores,
+        target,
+        None if weight is None else weight.detach(),
+        None,
+        per_pixel=per_pixel,
+        with_gradient=differentiated,
+        backend=backend,
+        **options,
+    )[:2]
+
+
+def _check_target(scores: Any, target: Any) -> Any:
+    """Return the target once it fits the scores."""
+    if isinstance(scores, np.ndarray) != isinstance(target, np.ndarray) or not hasattr(
+        target, "dtype"
+    ):
+        raise TypeError(
+            f"target must be a {type(scores).__name__} like the scores, not {type(target).__name__}"
+        )
+    dtype = str(target.dtype).removeprefix("torch.")
+    if dtype not in _LABELS:
+        raise TypeError(f"target must hold class numbers of {', '.join(_LABELS)}, not {dtype}")
+    batch = tuple(scores.shape[:-3])
+    if target.ndim != len(batch) + 2 or tuple(target.shape[:-2]) != batch:
+        expected = f"{batch[0]} x H x W" if batch else "H x W"
+        raise ValueError(
+            f"target must be of shape {expected} for scores of shape {tuple(scores.shape)}, "
+            f"not {tuple(target.shape)}"
+        )
+    if 0 in target.shape[-2:]:
+        raise ValueError(f"target of shape {tuple(target.shape)} holds no pixels")
+    if is_tensor(target) and target.device != scores.device:
+        raise ValueError(f"target is on {target.device}, the scores on {scores.device}: move one")
+    return target
+
+
+def _check_weight(scores: Any, weight: Any) -> Any:
+    """Return the class weights as an array or tensor that fits the scores."""
+    if weight is None:
+        return None
+    if isinstance(scores, np.ndarray):
+        weight = np.asarray(weight, np.float64)
+    elif not is_tensor(weight):
+        raise TypeError(f"weight must be a tensor like the scores, not {type(weight).__name__}")
+    elif weight.device != scores.device:
+        raise ValueError(f"weight is on {weight.device}, the scores on {scores.device}: move one")
+    if tuple(weight.shape) != (scores.shape[1],):
+        raise ValueError(
+            f"weight must hold a number for each of the {scores.shape[1]} classes, "
+            f"not be of shape {tuple(weight.shape)}"
+        )
+    return weight
