@@ -69,10 +69,15 @@ def check_labels(labels: torch.Tensor, scores: torch.Tensor, **grid: object) -> 
 
 
 @pytest.mark.parametrize(("shape", "size", "grid"), RAGGED, ids=IDS)
-@pytest.mark.parametrize("make", [random, smooth])
-def test_labels_of_ragged_shapes(make, shape, size, grid):
-    scores = make(*shape)
+def test_labels_of_ragged_shapes(shape, size, grid):
+    scores = random(*shape)
     check_labels(labels_of(scores, size, **grid), scores, **grid)
+
+
+@pytest.mark.parametrize("classes", [3, 40])
+def test_labels_of_smooth_scores(classes):
+    scores = smooth(1, classes, 4, 5)
+    check_labels(labels_of(scores, (25, 40)), scores)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -144,15 +149,15 @@ def test_ties_go_to_the_lowest_class():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("size", [(24, 25), (5, 5), (3, 9), (7, 4)])
-def test_nan_is_the_greatest(bad, size):
-    scores = smooth(1, 18, 3, 4)
+def test_nan_is_the_greatest(bad):
+    scores = smooth(1, 18, 2, 3)
     scores[0, 7, 0, 2] = bad
     scores[0, 16, 1, 2] = bad
-    full = eager.upsample(scores.double(), size)
-    assert torch.equal(labels_of(scores, size).long(), full.argmax(1))
+    for size in [(14, 15), (2, 9), (5, 3)]:
+        full = eager.upsample(scores.double(), size)
+        assert torch.equal(labels_of(scores, size).long(), full.argmax(1))
     for kind in ("probability", "margin", "entropy"):
-        check_confidence(kind, scores, size)
+        check_confidence(kind, scores[:, 5:9], (5, 7))
 
 
 @pytest.mark.parametrize("kind", ["probability", "margin", "entropy"])
@@ -197,9 +202,10 @@ def off(x: torch.Tensor, truth: torch.Tensor) -> float:
     return float((x - truth).norm() / truth.norm().clamp(min=len(truth.reshape(-1)) ** 0.5))
 
 
-@pytest.mark.parametrize(("weighted", "per_pixel"), [(False, False), (True, True)])
-@pytest.mark.parametrize(("shape", "size", "grid"), RAGGED, ids=IDS)
-def test_loss_and_gradient(shape, size, grid, weighted, per_pixel):
+@pytest.mark.parametrize("i", range(len(RAGGED)), ids=IDS)
+def test_loss_and_gradient(i):
+    shape, size, grid = RAGGED[i]
+    weighted, per_pixel = i % 2 == 1, i % 3 == 1
     options = {**OPTIONS, **grid, "label_smoothing": 0.1 if weighted else 0.0}
     scores = random(*shape)
     target = make_target(scores, size, torch.uint8 if per_pixel else torch.int64)

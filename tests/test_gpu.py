@@ -26,7 +26,7 @@ def test_the_cases_hold(device: str) -> None:
         pytest.skip("no CUDA device is available")
     environment = {**os.environ, "TRITON_INTERPRET": "1" if device == "interpreter" else "0"}
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", CASES],
+        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", CASES],
         env=environment,
         capture_output=True,
         text=True,
