@@ -236,8 +236,7 @@ def test_bilinear_filter_equals_filters(page: Any) -> None:
         line = filters.bilinear_filter(f, dim=1)
         np.testing.assert_allclose(numbers(shown["filter"]), line, rtol=1e-12)
         tutorial = geometry.tensorflow(4, len(line), f, "SAME", 3 * f + 1)
-        # The page says where outputs are centred, so content moves the other way.
-        assert -float(shown["shift"]) == geometry.shift(tutorial, align_corners=True)
+        assert float(shown["shift"]) == geometry.shift(tutorial, align_corners=True)
 
 
 @pytest.mark.parametrize("factor", [1, 3, 4])
@@ -416,6 +415,13 @@ def test_keyboard_changes_what_is_shown(page: Any) -> None:
     page.keyboard.press("ArrowRight")
     assert arithmetic.text_content() != before
     assert "row=3" in page.url
+
+
+def test_sliders_show_what_a_link_says(page: Any) -> None:
+    # Each is beyond the end its slider has at first.
+    collect(page, ["#&length=16&kernel=5&dilation=3&padding=12&stride=1&row=27&column=15"], "Date")
+    for name, value in (("Padding", "12"), ("Look at output", "27"), ("Length", "16")):
+        assert page.get_by_role("slider", name=name).first.input_value() == value
 
 
 def test_a_link_holds_the_setting(page: Any, browser: Any, file: Path) -> None:

@@ -15,17 +15,21 @@ function checked(a) {
   for (const name of ['size_in', 'kernel', 'stride', 'dilation']) whole(name, a[name], 1);
   whole('padding at the beginning', a.begin);
   if (sizeOut(a) < 1) {
-    throw new RangeError(`cutting ${a.begin} and ${a.end} pixels from the ends of a full output of ${full(a)} leaves nothing: cut at most ${full(a) - 1} in all`);
+    throw new RangeError(`cutting ${a.begin} and ${a.end} pixels from the ends of a full output of ${full(a)} `
+      + `leaves nothing: cut at most ${full(a) - 1} in all`);
   }
   return a;
 }
 
-const axisOf = ({ size_in, kernel, stride, dilation }) => checked({ size_in, kernel, stride, dilation, begin: 0, end: 0 });
+function axisOf({ size_in, kernel, stride, dilation }) {
+  return checked({ size_in, kernel, stride, dilation, begin: 0, end: 0 });
+}
 
 function cut(a, begin, size, least, most) {
   if (whole('the output\'s size', size) < least || size > most) {
     const sizes = least <= most ? `${least} to ${most}` : 'none';
-    throw new RangeError(`no output of ${size} pixels from ${a.size_in} with kernel ${a.kernel}, stride ${a.stride}, dilation ${a.dilation} and ${begin} pixels cut from the beginning: possible sizes are ${sizes}`);
+    throw new RangeError(`no output of ${size} pixels from ${a.size_in} with kernel ${a.kernel}, stride ${a.stride}, `
+      + `dilation ${a.dilation} and ${begin} pixels cut from the beginning: possible sizes are ${sizes}`);
   }
   return checked({ ...a, begin, end: full(a) - begin - size });
 }
@@ -36,7 +40,8 @@ function padded(given, begin, end, output_padding, output_size = null) {
   if (output_size !== null) return cut(a, begin, output_size, Math.max(least, 1), least + a.stride - 1);
   const most = Math.max(a.stride, a.dilation) - 1;
   if (whole('output_padding', output_padding) > most) {
-    throw new RangeError(`output_padding must be below the stride or the dilation, so at most ${most}, not ${output_padding}`);
+    throw new RangeError(
+      `output_padding must be below the stride or the dilation, so at most ${most}, not ${output_padding}`);
   }
   return checked({ ...a, begin, end: end - output_padding });
 }
@@ -88,7 +93,8 @@ function toPytorch(a) {
 
 function toTensorflow(a) {
   if (a.end <= -a.stride) {
-    throw new RangeError(`TensorFlow cannot append ${-a.end} pixels of zeros with stride ${a.stride}: an output of at most ${full(a) - a.begin + a.stride - 1} pixels is possible`);
+    throw new RangeError(`TensorFlow cannot append ${-a.end} pixels of zeros with stride ${a.stride}: an output `
+      + `of at most ${full(a) - a.begin + a.stride - 1} pixels is possible`);
   }
   const even = a.begin === Math.floor(Math.max(full(a) - sizeOut(a), 0) / 2);
   const left = a.size_in * a.stride - sizeOut(a);
@@ -100,7 +106,8 @@ function toTensorflow(a) {
 
 function toCaffe(a) {
   if (a.end < 0) {
-    throw new RangeError(`Caffe cannot append the ${-a.end} pixels of zeros in an output of ${sizeOut(a)}: at most ${full(a) - a.begin} pixels are possible`);
+    throw new RangeError(`Caffe cannot append the ${-a.end} pixels of zeros in an output of ${sizeOut(a)}: `
+      + `at most ${full(a) - a.begin} pixels are possible`);
   }
   const pad = Math.min(a.begin, a.end);
   return `pad=${pad}, crop offset=${a.begin - pad}, crop size=${sizeOut(a)}`;

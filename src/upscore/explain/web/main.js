@@ -16,10 +16,16 @@ import { zerosChapter } from './zeros.js';
 
 readFragment();
 settingBar(find('#lab'));
-for (const [id, chapter] of Object.entries({
-  why: whyChapter, convolution: convolutionChapter, transpose: transposeChapter, subkernels: subKernelsChapter,
-  zeros: zerosChapter, views: viewsChapter, plane: planeChapter, bilinear: bilinearChapter, sizes: sizesChapter, network: networkChapter,
-})) chapter(find(`#${id}`));
+whyChapter(find('#why'));
+convolutionChapter(find('#convolution'));
+transposeChapter(find('#transpose'));
+subKernelsChapter(find('#subkernels'));
+zerosChapter(find('#zeros'));
+viewsChapter(find('#views'));
+planeChapter(find('#plane'));
+bilinearChapter(find('#bilinear'));
+sizesChapter(find('#sizes'));
+networkChapter(find('#network'));
 watchScrolling();
 
 function show(id) {

@@ -3,34 +3,84 @@
 
 import { bilinear, checkerboard, outer, range, scatter2, sum } from './maths.js';
 import { state, update, watch } from './state.js';
-import { caption, cell, choice, find, format, h, picture, player, s, slider } from './ui.js';
+import { caption, cell, choice, format, h, parts, picture, player, slider, thousands } from './ui.js';
 
 const PLANE = ['side', 'kernel2', 'stride2', 'padding2', 'output2', 'dilation2', 'filter', 'sweep'];
+const PRESETS = {
+  'Kernel 3, stride 2: a checkerboard': { kernel2: 3, stride2: 2, padding2: 0, filter: 'ones' },
+  'Kernel 4, stride 2: even': { kernel2: 4, stride2: 2, padding2: 1, filter: 'ones' },
+  'Bilinear, stride 2: even and smooth': { stride2: 2, padding2: 1, filter: 'bilinear' },
+  'Bilinear, stride 3': { stride2: 3, padding2: 1, filter: 'bilinear' },
+};
 
-export function plane() {
-  const c = { side: state.side, kernel: state.kernel2, stride: state.stride2, padding: state.padding2, extra: state.output2, dilation: state.dilation2 };
+const square = (n, value) => range(n).map((i) => range(n).map((j) => value(i, j)));
+const short = (value) => format(Math.round(value * 100) / 100);
+const fitting = (n) => Math.min(30, Math.max(13, 380 / n)); // a cell's size in a grid of n × n
+
+// The reader's setting: its numbers, the input x, one line of the kernel, and the kernel w.
+function plane() {
+  const c = {
+    side: state.side, kernel: state.kernel2, stride: state.stride2, padding: state.padding2,
+    dilation: state.dilation2,
+  };
   c.span = c.dilation * (c.kernel - 1) + 1;
-  c.output = (c.side - 1) * c.stride + c.span - 2 * c.padding + c.extra;
-  const line = { ones: () => range(c.kernel).map(() => 1), numbers: () => range(c.kernel).map((t) => 1 + (t % 3)), bilinear: () => bilinear(c.stride) }[state.filter]();
-  const x = range(c.side).map((i) => range(c.side).map((j) => (state.filter === 'numbers' ? 1 + ((2 * i + j) % 4) : 1)));
-  return { ...c, x, line, w: outer(line) };
+  c.output = (c.side - 1) * c.stride + c.span - 2 * c.padding + state.output2;
+  const various = state.filter === 'numbers';
+  const flat = range(c.kernel).map((t) => (various ? 1 + (t % 3) : 1));
+  const line = state.filter === 'bilinear' ? bilinear(c.stride) : flat;
+  return { ...c, line, w: outer(line), x: square(c.side, (i, j) => (various ? 1 + ((2 * i + j) % 4) : 1)) };
 }
 
-function grid(values, x, y, size, kind, text = format) {
-  return values.map((row, i) => row.map((value, j) =>
-    cell(x + j * size, y + i * size, size < 15 ? '' : text(value), kind(i, j, value), size)));
+// A grid of cells; each is {value, kind}, and has no number where there is no room for one.
+function grid(cells, x, y, size, least = 15) {
+  return cells.map((row, i) => row.map(({ value, kind }, j) =>
+    cell(x + j * size, y + i * size, size < least || value === undefined ? '' : short(value), kind, size)));
 }
 
-function heat(values, title, size) {
-  const most = Math.max(...values.flat(), 1e-9);
-  const cells = grid(values, 0, 20, size, () => 'heat');
-  cells.flat().forEach((g, n) => g.style.setProperty('--part', values.flat()[n] / most));
-  const description = `${title}: from ${format(Math.min(...values.flat()))} to ${format(most)}`;
-  return picture(Math.max(values.length * size, 190), values.length * size + 22, description, caption(1, 12, title), cells);
+function heat(values, title) {
+  const size = fitting(values.length);
+  const flat = values.flat();
+  const most = Math.max(...flat, 1e-9);
+  const cells = grid(values.map((row) => row.map((value) => ({ value, kind: 'heat' }))), 0, 20, size);
+  cells.flat().forEach((g, n) => g.style.setProperty('--part', flat[n] / most));
+  return picture(Math.max(values.length * size, 190), values.length * size + 22,
+    `${title}: from ${short(Math.min(...flat))} to ${short(most)}`, caption(1, 12, title), cells);
+}
+
+// Which tap lies over a place when the kernel's first tap lies at `corner`; -1 for none.
+function tap(place, corner, c) {
+  const t = (place - corner) / c.dilation;
+  return Number.isInteger(t) && t >= 0 && t < c.kernel ? t : -1;
+}
+
+// By outputs: the flipped kernel slides over the input in its field of zeros.
+function gather(c, y, done, [row, column]) {
+  const border = c.span - 1 - c.padding;
+  const field = square(c.output + c.span - 1, (i, j) => {
+    const value = c.x[(i - border) / c.stride]?.[(j - border) / c.stride];
+    const lit = tap(i, row, c) >= 0 && tap(j, column, c) >= 0 ? 'lit' : '';
+    return { value: value ?? 0, kind: `${value === undefined ? 'zero' : 'input'} ${lit}` };
+  });
+  const shown = square(c.output, (i, j) => (i * c.output + j <= done
+    ? { value: y[i][j], kind: `output ${i === row && j === column ? 'lit' : ''}` } : { kind: 'output empty' }));
+  return [field, shown];
+}
+
+// By inputs: each stamps its multiple of the kernel on the output.
+function stamp(c, done, [row, column]) {
+  const so_far = square(c.side, (i, j) => (i * c.side + j <= done ? c.x[i][j] : 0));
+  const corner = (n) => n * c.stride - c.padding;
+  const inputs = square(c.side, (i, j) => (
+    { value: c.x[i][j], kind: `input ${i === row && j === column ? 'lit' : ''}` }));
+  const shown = scatter2(so_far, c.w, c).map((line, i) => line.map((value, j) => {
+    const lit = tap(i, corner(row), c) >= 0 && tap(j, corner(column), c) >= 0 ? 'lit' : '';
+    return { value, kind: `output ${lit}` };
+  }));
+  return [inputs, shown];
 }
 
 export function planeChapter(root) {
-  const part = (name) => find(`[data-part=${name}]`, root);
+  const part = parts(root);
   part('controls').append(
     h('div', { class: 'controls' },
       slider('side', 'Input side'), slider('kernel2', 'Kernel side'), slider('stride2', 'Stride'),
@@ -38,82 +88,53 @@ export function planeChapter(root) {
     h('div', { class: 'controls' },
       choice('filter', 'Numbers', [['ones', 'all ones'], ['numbers', 'various'], ['bilinear', 'bilinear']]),
       choice('sweep', 'Play by', [['gather', 'outputs (zero insertion)'], ['stamp', 'inputs (scatter)']])));
-  const preset = (text, changes) => h('button', { type: 'button', onclick: () => update({ side: 4, output2: 0, dilation2: 1, ...changes }) }, text);
-  part('presets').append(
-    preset('Kernel 3, stride 2: a checkerboard', { kernel2: 3, stride2: 2, padding2: 0, filter: 'ones' }),
-    preset('Kernel 4, stride 2: even', { kernel2: 4, stride2: 2, padding2: 1, filter: 'ones' }),
-    preset('Bilinear, stride 2: even and smooth', { stride2: 2, padding2: 1, filter: 'bilinear' }),
-    preset('Bilinear, stride 3', { stride2: 3, padding2: 1, filter: 'bilinear' }));
+  part('presets').append(...Object.entries(PRESETS).map(([text, changes]) => h('button',
+    { type: 'button', onclick: () => update({ side: 4, output2: 0, dilation2: 1, ...changes }) }, text)));
 
-  let frame = () => {};
+  let frame;
   const sweep = player('move over the picture', (step) => frame(step), 350);
   part('grids').after(sweep);
 
   watch(PLANE, () => {
     const c = plane();
     const y = scatter2(c.x, c.w, c);
-    const border = c.span - 1 - c.padding;
-    const wide = c.output + c.span - 1;
-    const flipped = [...c.w].reverse().map((row) => [...row].reverse());
-    const gather = state.sweep === 'gather';
-    // Which tap of the kernel lies over a place, when the kernel's corner is at `corner`.
-    const tap = (place, corner) => {
-      const t = (place - corner) / c.dilation;
-      return Number.isInteger(t) && t >= 0 && t < c.kernel ? t : -1;
-    };
-    const size = (n) => Math.min(30, Math.max(13, 380 / n));
+    const byOutput = state.sweep === 'gather';
+    const count = byOutput ? c.output : c.side;
+    const kernel = byOutput ? [...c.w].reverse().map((row) => [...row].reverse()) : c.w;
+    const small = Math.min(26, 130 / c.kernel);
 
     frame = (step) => {
       const done = step - 1;
-      const count = gather ? c.output : c.side;
-      const [row, column] = done < 0 ? [-99, -99] : [Math.floor(done / count), done % count];
-      const [a, b] = [size(gather ? wide : c.side), size(c.output)];
-      const finished = step === count * count;
-      let left;
-      let right;
-      if (gather) {
-        left = range(wide).map((i) => range(wide).map((j) => {
-          const [u, v] = [(i - border) / c.stride, (j - border) / c.stride];
-          const under = !finished && tap(i, row) >= 0 && tap(j, column) >= 0;
-          const value = c.x[u]?.[v];
-          return { value: value ?? 0, kind: `${value === undefined ? 'zero' : 'input'} ${under ? 'lit' : ''}` };
-        }));
-        right = y.map((line, i) => line.map((value, j) => ({ value, shown: i * c.output + j <= done, lit: !finished && i === row && j === column })));
-      } else {
-        left = c.x.map((line, i) => line.map((value, j) => ({ value, kind: `input ${!finished && i === row && j === column ? 'lit' : ''}` })));
-        const so_far = c.x.map((line, i) => line.map((value, j) => (i * c.side + j <= done ? value : 0)));
-        const partial = scatter2(so_far, c.w, c);
-        const corner = (n) => n * c.stride - c.padding;
-        right = partial.map((line, i) => line.map((value, j) => ({ value, shown: done >= 0, lit: !finished && tap(i, corner(row)) >= 0 && tap(j, corner(column)) >= 0 })));
-      }
-      const k = Math.min(26, 130 / c.kernel);
-      const [x1, x2] = [left.length * a + 34, left.length * a + 34 + c.kernel * k + 34];
-      const draw = (cells, x, unit, kind, text) => cells.map((line, i) => line.map((it, j) =>
-        cell(x + j * unit, 22 + i * unit, unit < 15 ? '' : text(it), kind(it), unit)));
-      part('grids').replaceChildren(picture(x2 + c.output * b, 26 + Math.max(left.length * a, c.output * b, c.kernel * k),
-        `${gather ? 'The input with zeros between and around it, the flipped kernel' : 'The input, the kernel'} and the output of ${c.output} by ${c.output}${finished ? ', complete' : `, at step ${step}`}.`,
-        caption(1, 12, gather ? `input ${c.side}×${c.side} in zeros` : `input ${c.side}×${c.side}`),
-        draw(left, 0, a, (it) => it.kind, (it) => format(it.value)),
-        caption(x1, 12, gather ? 'flipped kernel' : 'kernel'),
-        grid(gather ? flipped : c.w, x1, 22, k, () => 'weight', (value) => (k < 22 ? '' : format(Math.round(value * 100) / 100))),
-        caption(x2, 12, `output ${c.output}×${c.output}`),
-        draw(right, x2, b, (it) => `output ${it.lit ? 'lit' : ''} ${it.shown ? '' : 'empty'}`, (it) => (it.shown ? format(Math.round(it.value * 100) / 100) : ''))));
-      root.dataset.shown = step;
+      const moving = step > 0 && step < count * count;
+      const place = moving ? [Math.floor(done / count), done % count] : [NaN, NaN];
+      const [inputs, outputs] = byOutput ? gather(c, y, done, place) : stamp(c, done, place);
+      const [a, b] = [fitting(inputs.length), fitting(c.output)];
+      const second = inputs.length * a + 34;
+      const third = second + c.kernel * small + 34;
+      const tall = Math.max(inputs.length * a, c.output * b, c.kernel * small);
+      part('grids').replaceChildren(picture(third + Math.max(c.output * b, 80), 26 + tall,
+        `${byOutput ? 'The input in its field of zeros, the flipped kernel' : 'The input, the kernel'} `
+        + `and the output of ${c.output} by ${c.output}, ${moving ? `at step ${step}` : step ? 'complete' : 'still empty'}.`,
+        caption(1, 12, `input ${c.side}×${c.side}${byOutput ? ' in zeros' : ''}`),
+        caption(second, 12, byOutput ? 'flipped kernel' : 'kernel'),
+        caption(third, 12, `output ${c.output}×${c.output}`),
+        grid(inputs, 0, 22, a),
+        grid(kernel.map((row) => row.map((value) => ({ value, kind: 'weight' }))), second, 22, small, 22),
+        grid(outputs, third, 22, b)));
     };
-    sweep.restart(gather ? c.output ** 2 : c.side ** 2);
+    sweep.restart(count * count);
 
-    const ones = range(c.side).map(() => range(c.side).map(() => 1));
-    const counts = scatter2(ones, outer(range(c.kernel).map(() => 1)), c);
-    const weights = scatter2(ones, c.w, c);
-    const uneven = checkerboard(c.line, c.stride, c.dilation);
-    const places = c.kernel ** 2 * c.output ** 2;
+    const ones = square(c.side, () => 1);
+    const counts = scatter2(ones, square(c.kernel, () => 1), c);
     part('coverage').replaceChildren(
-      heat(counts, 'products per output', size(c.output)),
-      heat(weights.map((line) => line.map((value) => Math.round(value * 100) / 100)), 'what an input of ones becomes', size(c.output)));
+      heat(counts, 'products per output'), heat(scatter2(ones, c.w, c), 'what an input of ones becomes'));
+    const uneven = checkerboard(c.line, c.stride, c.dilation);
     part('verdict').textContent = uneven < 1e-9
       ? 'Checkerboard number 0: away from the rim every output receives the same weight.'
-      : `Checkerboard number ${format(uneven)}: outputs of different phases receive different weight, and the pattern shows.`;
-    part('cost').textContent = `Zero insertion: ${places.toLocaleString('en-GB')} multiplications, ${(places - sum(counts.flat())).toLocaleString('en-GB')} of them with a zero.`;
+      : `Checkerboard number ${format(uneven)}: outputs of different phases receive different weight, and it shows.`;
+    const products = c.kernel ** 2 * c.output ** 2;
+    part('cost').textContent = `Zero insertion: ${thousands(products)} multiplications, `
+      + `${thousands(products - sum(counts.flat()))} of them with a zero.`;
     root.dataset.plane = y.flat().join(' ');
     root.dataset.counts = counts.flat().join(' ');
     root.dataset.checkerboard = uneven;

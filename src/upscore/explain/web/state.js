@@ -1,6 +1,8 @@
 // What the reader has set, kept in the page's fragment: #chapter&stride=3&kernel=4
 // A link with a fragment is the whole setting: what it does not name has its default.
 
+import { shorter } from './maths.js';
+
 const WHOLE = {
   // name: [default, least, most]
   length: [9, 1, 16], kernel: [3, 1, 5], stride: [2, 1, 4], padding: [1, 0, 12], dilation: [1, 1, 3],
@@ -8,7 +10,7 @@ const WHOLE = {
   side: [4, 1, 5], kernel2: [3, 1, 6], stride2: [2, 1, 3], padding2: [0, 0, 10],
   output2: [0, 0, 2], dilation2: [1, 1, 2],
   factor: [4, 1, 8],
-  height: [360, 1, 8192], width: [480, 1, 8192], classes: [21, 1, 1000],
+  height: [360, 1, 8192], width: [480, 1, 8192], classes: [21, 1, 256],
 };
 const LISTS = {
   v: [2, 0, 1, 3, 1, 4, 0, 2, 5, 1, 3, 2, 0, 4, 1, 2],
@@ -94,5 +96,10 @@ export function watch(names, render) {
   render();
 }
 
+// The one axis of chapters 2 to 6: its setting c, the short signal x, the long one v, the kernel w.
 export const AXIS = ['length', 'kernel', 'stride', 'padding', 'dilation'];
-export const axis = () => Object.fromEntries(AXIS.map((name) => [name, state[name]]));
+
+export function axis() {
+  const c = Object.fromEntries(AXIS.map((name) => [name, state[name]]));
+  return { c, x: state.x.slice(0, shorter(c)), v: state.v.slice(0, c.length), w: state.w.slice(0, c.kernel) };
+}

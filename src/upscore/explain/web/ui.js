@@ -1,7 +1,7 @@
 // Elements, figures, controls and the player that every animation uses.
 
 import { range } from './maths.js';
-import { LIMITS, state, update, watch } from './state.js';
+import { AXIS, LIMITS, state, update, watch } from './state.js';
 
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
@@ -13,15 +13,19 @@ function fill(element, attributes, children) {
 }
 
 const SVG = 'http://www.w3.org/2000/svg';
-export const h = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
-export const s = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
+export const h = (tag, attributes = {}, ...inside) => fill(document.createElement(tag), attributes, inside);
+export const s = (tag, attributes = {}, ...inside) => fill(document.createElementNS(SVG, tag), attributes, inside);
 
 export const find = (selector, root = document) => root.querySelector(selector);
+// The places of a chapter that its code fills: <... data-part="name">.
+export const parts = (root) => (name) => find(`[data-part=${name}]`, root);
 
 export function format(value) {
   const text = Number.isInteger(value) ? String(value) : String(Number(value.toFixed(3)));
   return text.replace('-', '−');
 }
+
+export const list = (values) => values.map(format).join(', ') || 'none';
 
 export const thousands = (n) => n.toLocaleString('en-GB');
 
@@ -53,18 +57,24 @@ export const caption = (x, y, text, kind = '') => s('text', { x, y, class: `note
 
 // A matrix as cells, zeros as dots; `kind(i, j)` adds classes.
 export function matrixCells(rows, x, y, size, kind = () => '') {
-  return rows.map((row, i) => row.map((value, j) =>
-    cell(x + j * size, y + i * size, value === 0 ? '·' : value, `${value === 0 ? 'nought' : 'weight'} ${kind(i, j)}`, size)));
+  return rows.map((row, i) => row.map((value, j) => {
+    const [text, role] = value === 0 ? ['·', 'nought'] : [value, 'weight'];
+    return cell(x + j * size, y + i * size, text, `${role} ${kind(i, j)}`, size);
+  }));
 }
 
-// A slider bound to one setting of the page.
-export function slider(name, label, most = LIMITS[name][2]) {
+// A slider bound to one setting of the page; `most` is for one whose end depends on the axis.
+export function slider(name, label, most = () => LIMITS[name][2]) {
   const output = h('output');
   const input = h('input', {
-    type: 'range', min: LIMITS[name][1], max: most, 'aria-label': label,
+    type: 'range', min: LIMITS[name][1], 'aria-label': label,
     oninput: () => update({ [name]: input.valueAsNumber }),
   });
-  watch([name], () => { input.value = state[name]; output.value = state[name]; });
+  watch([name, ...AXIS], () => {
+    input.max = most(); // before the value, which it would clip
+    input.value = state[name];
+    output.value = state[name];
+  });
   return h('label', { class: 'slider' }, h('span', {}, label), input, output);
 }
 
@@ -103,7 +113,7 @@ export function numbers(name, label, count) {
       event.target.value = state[name][i];
     },
   }));
-  watch([name, 'length', 'kernel', 'stride', 'padding', 'dilation'], () => {
+  watch([name, ...AXIS], () => {
     row.replaceChildren(...inputs.slice(0, count()));
     inputs.forEach((input, i) => { input.value = state[name][i]; });
   });
@@ -140,8 +150,8 @@ export function player(label, show, pause = 650) {
     play.textContent = 'Pause';
     play.setAttribute('aria-label', `Pause: ${label}`);
     if (step === last) go(0);
-    // A long sweep plays faster, so that none takes minutes.
-    timer = setInterval(() => { go(step + 1); if (step === last) stop(); }, Math.max(60, Math.min(pause, 15000 / last)));
+    const wait = Math.max(60, Math.min(pause, 15000 / last)); // a long sweep plays faster: none takes minutes
+    timer = setInterval(() => { go(step + 1); if (step === last) stop(); }, wait);
   }
   element.restart = (steps) => {
     stop();

@@ -1,14 +1,15 @@
 // Chapter 1: a photo, coarse answers at four strides, and the label map made of each.
 
 import { watch, state } from './state.js';
-import { bytes, choice, find, h, thousands } from './ui.js';
+import { bytes, choice, find, h, parts, thousands } from './ui.js';
 
 export function whyChapter(root) {
-  const part = (name) => find(`[data-part=${name}]`, root);
+  const part = parts(root);
   const { height, width, classes, shown, stages } = JSON.parse(find('#photo-facts').textContent);
   part('controls').append(
     choice('coarse', 'Stride', ['32', '16', '8', '4'].map((stride) => [stride, stride])),
-    choice('left', 'Left of the line', [['coarse', 'coarse answer'], ['score', `score of “${shown}”`], ['photo', 'photo']]));
+    choice('left', 'Left of the line',
+      [['coarse', 'coarse answer'], ['score', `score of “${shown}”`], ['photo', 'photo']]));
   const divider = find('input', part('compare'));
   const cut = () => part('compare').style.setProperty('--cut', `${divider.value}%`);
   divider.addEventListener('input', cut);
