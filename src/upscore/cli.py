@@ -236,3 +236,7 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return name, value
+
+
+if __name__ == "__main__":
+    main()
