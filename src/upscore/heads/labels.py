@@ -1,7 +1,6 @@
 """Labels at full resolution: the public `argmax`, its checks and its choice of a backend."""
 
 import sys
-from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -14,6 +13,8 @@ MOST_CLASSES = 65_536
 MOST_PIXELS = 1 << 40
 KINDS = ("probability", "margin", "entropy")
 BACKENDS = ("auto", "eager", "cpu", "gpu")
+# Looked up here because torch.compile cannot trace it where it is used.
+_INSTALLED = {"cpu": find_spec("numba"), "gpu": find_spec("triton"), "eager": True}
 _SCORES = ("float32", "float16", "bfloat16", "float64")
 
 Kind = Literal["probability", "margin", "entropy"]
@@ -203,20 +204,15 @@ def choose_backend(scores: Any, backend: str) -> str:
     device = scores.device.type if is_tensor(scores) else "cpu"
     if backend == "auto":
         backend = {"cpu": "cpu", "cuda": "gpu"}.get(device, "eager")
-        return backend if _installed("numba" if backend == "cpu" else "triton") else "eager"
+        return backend if _INSTALLED[backend] else "eager"
     if backend == "cpu" and device != "cpu":
         raise ValueError(f'backend="cpu" works in main memory, but the scores are on {device}')
     if backend == "gpu" and not is_tensor(scores):
         raise ValueError('backend="gpu" takes torch tensors; a NumPy array is served by "cpu"')
-    package = {"cpu": "numba", "gpu": "triton"}.get(backend)
-    if package is not None and not _installed(package):
+    if not _INSTALLED[backend]:
+        package = {"cpu": "numba", "gpu": "triton"}[backend]
         raise ValueError(f'backend="{backend}" needs {package}: pip install {package}')
     return backend
-
-
-@cache
-def _installed(package: str) -> bool:
-    return find_spec(package) is not None
 
 
 def _head(scores: Any, backend: str) -> Any:
