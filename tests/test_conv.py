@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import upscore
-from upscore.conv import describe, plan
+from upscore.conv import composed, describe, plan
+from upscore.conv.interleave import Interleave
 from upscore.conv.paths import PATHS
 from upscore.conv.plan import choose
 from upscore.definition import conv_transpose
@@ -138,6 +139,41 @@ def test_first_and_second_derivatives(path):
 
     assert torch.autograd.gradcheck(run, (x, weight, bias))
     assert torch.autograd.gradgradcheck(run, (x, weight, bias))
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("name", [name for name in CASES if "dilated" not in name])
+def test_large_outputs_are_interleaved_in_one_pass(name, dim, monkeypatch):
+    monkeypatch.setattr(composed, "_LARGE", 0)
+    arrays, arguments = _arrays(name, dim)
+    for array in arrays:
+        array.requires_grad_()
+    y = THEIRS[dim](*arrays, *arguments)
+    towards = torch.randn(y.shape, dtype=y.dtype)
+    expected = torch.autograd.grad(y, arrays, towards)
+    for path in ("subkernels", "matmul"):
+        if PATHS[path].why_not(describe(*arrays, *arguments)) is None:
+            ours = OURS[dim](*arrays, *arguments, algorithm=path)
+            torch.testing.assert_close(ours, y, rtol=0, atol=1e-12)
+            found = torch.autograd.grad(ours, arrays, towards)
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_interleaving_is_differentiable_twice_and_keeps_every_bit(dtype):
+    blocks = torch.randn(2, 3 * 6, 4, 5).to(dtype)
+    geometry = ((2, 3), (1, 2), (6, 11))
+    whole = blocks.reshape(2, 3, 2, 3, 4, 5).permute(0, 1, 4, 2, 5, 3).reshape(2, 3, 8, 15)
+    torch.testing.assert_close(
+        Interleave.apply(blocks, *geometry), whole[:, :, 1:7, 2:13], rtol=0, atol=0
+    )
+    blocks = torch.randn(1, 6, 2, 2, dtype=torch.float64, requires_grad=True)
+
+    def run(blocks):
+        return Interleave.apply(blocks, (2, 3), (1, 2), (3, 4)) ** 2
+
+    assert torch.autograd.gradcheck(run, (blocks,))
+    assert torch.autograd.gradgradcheck(run, (blocks,))
 
 
 @settings(max_examples=40, deadline=None)

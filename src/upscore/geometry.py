@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 def whole(name: str, value: object, least: int = 0) -> int:
     """Return `value` as an int of at least `least`, or say what was expected."""
     try:
-        # torch.compile and exporters trace with symbols, which operator.index would fix to a number.
-        number = value if type(value).__name__ == "SymInt" else operator.index(value)  # type: ignore
+        # While torch.compile or an exporter traces, sizes are symbols: index would make them fixed.
+        symbol = type(value).__name__ == "SymInt"
+        number: int = value if symbol else operator.index(value)  # type: ignore[arg-type, assignment]
     except TypeError:
         raise TypeError(f"{name} must be a whole number, not {value!r}") from None
     if number < least:

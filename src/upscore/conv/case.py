@@ -78,6 +78,11 @@ class Case:
         return self.groups == self.in_channels == self.out_channels
 
     @property
+    def tiled(self) -> bool:
+        """Whether the kernels lie side by side: stride as large as the kernel, nothing cut."""
+        return self.kernel == self.stride and all(a.begin == a.end == 0 for a in self.axes)
+
+    @property
     def outputs(self) -> int:
         """The number of elements of the output."""
         count = self.batch * self.out_channels

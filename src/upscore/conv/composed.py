@@ -4,6 +4,7 @@ Every function takes x (N, C, *size), weight (C, O // groups, *kernel), bias (O)
 checked case, and returns (N, O, *size_out).
 """
 
+from importlib.util import find_spec
 from math import prod
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from upscore.conv.case import Case
 
+_LARGE = 2**15  # outputs from which the kernel's start is paid back
 _CAST = (torch.float16, torch.bfloat16, torch.float32)
 _CONV: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _CONV_TRANSPOSE: dict[int, Any] = {
@@ -77,6 +79,13 @@ def interleave(blocks: Tensor, case: Case) -> Tensor:
     """Lay (N, O * phases, *blocks) out as (N, O, *size_out), cut at both ends."""
     dim, stride = len(case.axes), case.stride
     n, size = blocks.shape[0], blocks.shape[2:]
+    kernels = case.device == "cpu" and not case.tracing and find_spec("numba") is not None
+    if kernels and case.outputs >= _LARGE and blocks.is_contiguous() and not blocks.is_complex():
+        from upscore.conv.interleave import Interleave
+
+        begin = tuple(axis.begin % axis.stride for axis in case.axes)
+        y: Tensor = Interleave.apply(blocks, stride, begin, case.size_out)
+        return y
     if dim == 2 and stride[0] == stride[1] and n > 0:  # its gradient has no empty batches
         y = F.pixel_shuffle(blocks, stride[0])
     else:
@@ -99,7 +108,7 @@ def memory_format(case: Case) -> torch.memory_format:
 def matmul(x: Tensor, weight: Tensor, bias: Tensor | None, case: Case) -> Tensor:
     """One matrix product makes every input's scaled kernel; `fold` adds those that overlap."""
     dim, kernel = len(case.axes), case.kernel
-    if tiled(case):
+    if case.tiled:
         if case.channels_last:
             # (N, *size, C) @ (C, kernel, O): the channels stay next to each other.
             order = (0, *range(2, 2 + dim), 1)
@@ -130,11 +139,6 @@ def matmul(x: Tensor, weight: Tensor, bias: Tensor | None, case: Case) -> Tensor
 def _kernels(x: Tensor, weight: Tensor) -> Tensor:
     """(N, O * kernel, inputs): the kernel scaled by each input."""
     return weight.reshape(weight.shape[0], -1).t() @ x.reshape(*x.shape[:2], -1)
-
-
-def tiled(case: Case) -> bool:
-    """Whether the kernels lie side by side: stride as large as the kernel, nothing cut or added."""
-    return case.kernel == case.stride and all(a.begin == a.end == 0 for a in case.axes)
 
 
 def zero_insertion(x: Tensor, weight: Tensor, bias: Tensor | None, case: Case) -> Tensor:

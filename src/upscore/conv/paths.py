@@ -40,8 +40,7 @@ def _no_subkernels(case: Case) -> str | None:
 def _no_matmul(case: Case) -> str | None:
     if case.groups != 1:
         return f"one matrix product is one group, and there are {case.groups}"
-    tiled = case.kernel == case.stride and all(a.begin == a.end == 0 for a in case.axes)
-    if not tiled and (len(case.axes) == 3 or set(case.dilation) != {1}):
+    if not case.tiled and (len(case.axes) == 3 or set(case.dilation) != {1}):
         return "fold exists for one and two axes without dilation"
     return _no_torch(case)
 

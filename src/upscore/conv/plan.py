@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import NamedTuple
 
 from upscore.conv.case import Case
@@ -20,16 +21,61 @@ def _always(case: Case) -> bool:
     return True
 
 
+def _few_outputs(most: int, most_channels_last: int) -> Callable[[Case], bool]:
+    """Where making all phases at once pays: few output channels, many pixels.
+
+    The kernel must be a multiple of the stride. Otherwise sub-kernels are filled up with zeros,
+    which a NaN or an infinity makes count.
+    """
+
+    def when(case: Case) -> bool:
+        return (
+            case.out_channels <= (most_channels_last if case.channels_last else most)
+            and prod(case.size_in) >= 1024
+            and max(case.stride) > 1
+            and not any(axis.kernel % axis.stride for axis in case.axes)
+        )
+
+    return when
+
+
+def _tiled(case: Case) -> bool:
+    """Kernels side by side, few channels for the number of pixels, planes contiguous."""
+    return (
+        len(case.axes) == 2
+        and case.tiled
+        and case.in_channels <= 256
+        and prod(case.size_in) >= 4096
+        and not case.channels_last
+    )
+
+
 _EXPORT = Rule("torch", lambda case: case.exporting, "a graph keeps it as the one operator it is")
 _SEPARABLE = Rule("separable", lambda case: case.rank_one is True, "outer products cost least")
 _DEPTHWISE = Rule("depthwise", _always, "one filter a channel is bound by writing the output")
+_MATMUL = Rule("matmul", _tiled, "kernels side by side are one product, already in place")
 _TORCH = Rule("torch", _always, "nothing here was found faster")
 _DEFINITION = Rule("definition", _always, "neither torch nor Numba can serve it")
+_PHASES = "few output channels leave PyTorch's kernels idle, and all phases together do not"
 
 # (device, dtype) -> rules, tried in order; None stands for every other dtype or device.
 RULES: dict[tuple[str | None, str | None], tuple[Rule, ...]] = {
-    ("cpu", "float32"): (_EXPORT, _SEPARABLE, _DEPTHWISE, _TORCH, _DEFINITION),
-    ("cpu", "bfloat16"): (_EXPORT, _SEPARABLE, _DEPTHWISE, _TORCH),
+    ("cpu", "float32"): (
+        _EXPORT,
+        _SEPARABLE,
+        _DEPTHWISE,
+        _MATMUL,
+        Rule("subkernels", _few_outputs(32, most_channels_last=4), _PHASES),
+        _TORCH,
+        _DEFINITION,
+    ),
+    ("cpu", "bfloat16"): (
+        _EXPORT,
+        _SEPARABLE,
+        _DEPTHWISE,
+        Rule("subkernels", _few_outputs(4, most_channels_last=4), _PHASES),
+        _TORCH,
+    ),
     ("cpu", None): (_EXPORT, _SEPARABLE, _DEPTHWISE, _TORCH, _DEFINITION),
     (None, None): (_TORCH,),
 }
