@@ -45,9 +45,10 @@ def batches(
     size = recipe.batch_size
     if size % world:
         raise ValueError(f"a batch of {size} photos cannot be shared evenly by {world} processes")
+    shares = [list(range(step * size + rank, (step + 1) * size, world)) for step in steps]
     loader = DataLoader(
         Crops(data, recipe),
-        batch_sampler=[range(step * size + rank, (step + 1) * size, world) for step in steps],  # type: ignore[arg-type]
+        batch_sampler=shares,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
     )

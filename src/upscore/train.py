@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -15,7 +15,7 @@ from upscore.batches import batches, per_epoch, seeded
 from upscore.data import DataError, Dataset
 from upscore.data.classes import read_mapping
 from upscore.evaluate import confusion_of
-from upscore.models import Spec, preprocessing
+from upscore.models import FCN, Spec, preprocessing
 from upscore.objective import (
     Objective,
     averaging,
@@ -98,7 +98,8 @@ def fit(
     accelerator = Accelerator(mixed_precision=precision(recipe.precision, device))
     network = build_network(recipe, len(training.classes))
     average = AveragedModel(network, multi_avg_fn=averaging(recipe.ema), use_buffers=True)
-    average = average.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    average = average.to(device).to(memory_format=torch.channels_last)
+    average.eval().requires_grad_(False)
     spec = _spec(recipe, training)
     weights = None
     if recipe.class_weights == "sqrt-median":
@@ -106,7 +107,7 @@ def fit(
     if device.type == "cpu":
         keep_depthwise_float32(network)
     model = Objective(network, recipe, spec, weights)
-    model = model.to(device, memory_format=torch.channels_last).train()
+    model = model.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(parameter_groups(network, recipe))
     model, optimizer = accelerator.prepare(model, optimizer)
 
@@ -132,7 +133,7 @@ def fit(
             if step % epoch == 0:
                 mine = range(rank, len(validation), world)
                 with accelerator.autocast():
-                    counts, _ = confusion_of(average.module, spec, validation, mine)
+                    counts, _ = confusion_of(cast(FCN, average.module), spec, validation, mine)
                 counts = accelerator.reduce(torch.from_numpy(counts).to(device), "sum")
                 scores = metrics.scores(counts.cpu().numpy())
                 if run.record(step // epoch, step, scores):

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 from safetensors.torch import load_file
-from timm.layers import LayerNorm2d as LayerNorm2d
+from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
+
+__all__ = ["DEFAULT_ENCODER", "Encoder", "LayerNorm2d", "preprocessing"]
 
 DEFAULT_ENCODER = "tf_efficientnet_lite0"
 
@@ -20,7 +23,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.reductions = tuple(reductions)
         hub = pretrained is True and name != DEFAULT_ENCODER
-        info = timm.create_model(name, features_only=True).feature_info.reduction()
+        info = _features(name).feature_info.reduction()
         missing = set(reductions) - set(info)
         if missing:
             raise ValueError(
@@ -29,9 +32,7 @@ class Encoder(nn.Module):
             )
         # Where a reduction comes more than once, the deepest feature is the richest.
         indices = [max(i for i, r in enumerate(info) if r == want) for want in self.reductions]
-        self.network = timm.create_model(
-            name, features_only=True, out_indices=indices, pretrained=hub
-        )
+        self.network = _features(name, out_indices=indices, pretrained=hub)
         if pretrained and not hub:
             path = None if pretrained is True else Path(pretrained)
             self.network.load_state_dict(_local_weights(name, path), strict=False)
@@ -41,6 +42,10 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         return dict(zip(self.reductions, self.network(images), strict=True))
+
+
+def _features(name: str, **options: Any) -> Any:
+    return timm.create_model(name, features_only=True, **options)
 
 
 def preprocessing(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

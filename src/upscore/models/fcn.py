@@ -8,6 +8,7 @@ adds the two. FCN-32s has no such stage, FCN-16s one, FCN-8s two, and FCN-4s goe
 from functools import partial
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -117,7 +118,7 @@ class Context(nn.Module):
         self.gate = nn.Conv2d(channels_in, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.gate(F.adaptive_avg_pool2d(features, 1)).sigmoid()
+        return torch.sigmoid(self.gate(F.adaptive_avg_pool2d(features, 1)))
 
 
 def _upscore(channels: int) -> nn.Module:
