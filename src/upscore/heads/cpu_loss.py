@@ -67,8 +67,10 @@ def _log_single(x):  # type: ignore[no-untyped-def]
     p = p * z + np.float32(0.40000972152)
     p = p * z + np.float32(0.66666662693)
     half = np.float32(0.5) * f * f
-    e = np.float32(n)
-    return e * _LN2_HIGH + (f - (half - (s * (half + z * p) + e * _LN2_LOW))) + (x - x)
+    exponent = np.float32(n)
+    return (
+        exponent * _LN2_HIGH + (f - (half - (s * (half + z * p) + exponent * _LN2_LOW))) + (x - x)
+    )
 
 
 _exp = by_precision(_exp_single, math.exp)
@@ -430,7 +432,7 @@ def cross_entropy(
     stride: int | None,
     per_pixel: bool,
     with_gradient: bool,
-) -> tuple[NDArray[Any], float, NDArray[Any]]:
+) -> tuple[Any, float, NDArray[Any]]:
     """Return the pixels' losses (N x H x W) or their sum, the pixels' weight, and the gradient.
 
     The gradient is that of the sum of the losses times `factor`, to the scores (N x C x h x w).
@@ -468,4 +470,4 @@ def cross_entropy(
         parts = spill.reshape(N, len(plan.strips), C, w)[:, :-1]
         gradient[:, :, inner] += parts.transpose(0, 2, 1, 3)
     loss, count, _ = results.sum(0)
-    return losses if per_pixel else np.float64(loss), float(count), gradient
+    return losses if per_pixel else loss, count, gradient

@@ -96,20 +96,22 @@ def _sums(
 ) -> tuple[Any, Any]:
     """Return the pixels' losses or their sum, and their weight."""
     if backend == "eager":
-        return eager.cross_entropy(scores, target, weight, per_pixel=per_pixel, **options)
+        losses, total = eager.cross_entropy(scores, target, weight, per_pixel=per_pixel, **options)
+        return losses, total
     if isinstance(scores, np.ndarray):
         from upscore.heads import cpu_loss
 
         scores = scores.astype(np.promote_types(scores.dtype, np.float32), copy=False)
-        return cpu_loss.cross_entropy(
+        losses, total, _ = cpu_loss.cross_entropy(
             scores, target, weight, per_pixel=per_pixel, with_gradient=False, **options
-        )[:2]
+        )
+        return losses, total
     import torch
 
     from upscore.heads import loss_op
 
     differentiated = scores.requires_grad and torch.is_grad_enabled() and not per_pixel
-    return loss_op.cross_entropy(
+    losses, total, _ = loss_op.cross_entropy(
         scores,
         target,
         None if weight is None else weight.detach(),
@@ -118,7 +120,8 @@ def _sums(
         with_gradient=differentiated,
         backend=backend,
         **options,
-    )[:2]
+    )
+    return losses, total
 
 
 def _check_target(scores: Any, target: Any) -> Any:

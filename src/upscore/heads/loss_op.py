@@ -47,9 +47,13 @@ def cross_entropy(
         return losses, total, scores.new_empty(0, dtype=dtype) if gradient is None else gradient
     from upscore.heads import cpu_loss
 
-    arrays = (None if x is None else x.detach().to(dtype).numpy() for x in (scores, weight, factor))
-    scores_, weight_, factor_ = arrays
-    found = cpu_loss.cross_entropy(scores_, target.numpy(), weight_, factor_, **options)
+    found = cpu_loss.cross_entropy(
+        scores.detach().to(dtype).numpy(),
+        target.numpy(),
+        None if weight is None else weight.numpy(force=True),
+        None if factor is None else factor.numpy(force=True),
+        **options,
+    )
     losses, total, gradient = (torch.from_numpy(np.asarray(x)).to(dtype) for x in found)
     return losses, total, gradient if with_gradient else gradient.reshape(0)
 
