@@ -156,9 +156,15 @@ def predict(
     photos: Annotated[list[str], typer.Argument(help="Files, folders or patterns.")],
     output: Output,
     model: Model = "bundled",
+    long_side: Annotated[
+        int | None, typer.Option(help="Shrink longer photos to this for the network alone.")
+    ] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(help="Refuse photos of more pixels before decoding them.")
+    ] = None,
 ) -> None:
     """Label photos: a palette PNG, an overlay and a summary; exit code 1 if any file failed."""
-    _predict(photos, output, model)
+    _predict(photos, output, model, long_side=long_side, max_pixels=max_pixels)
 
 
 @app.command()
@@ -206,12 +212,13 @@ def main() -> None:
         sys.exit(1)
 
 
-def _predict(photos: list[Any], output: Path, model: str) -> None:
+def _predict(photos: list[Any], output: Path, model: str, **limits: Any) -> None:
     from upscore.predict import predict_files
 
-    summary = predict_files(photos, output, model)
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    summary = predict_files(photos, output, model, **given)
     for record in summary.ok:
-        found = ", ".join(f"{name} {area['share']:.0%}" for name, area in record["classes"].items())
+        found = ", ".join(f"{name} {share:.0%}" for name, share in record["classes"].items())
         print(f"{record['file']}: {found}")
     print(f"{len(summary.ok)} label maps and overlays in {output}")
     if summary.failed:
