@@ -336,3 +336,27 @@ for function in (cpu_labels.label_bands, cpu_labels._candidates):
     assembly = run(code, NUMBA_CACHE_DIR=str(tmp_path))
     for packed in (r"vf?(madd|mul)\w*ps\s.*[yz]mm", r"v(min|max|cmp\w*)ps\s.*[yz]mm"):
         assert len(re.findall(packed, assembly)) > 4
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak in /proc")
+def test_labels_need_little_memory():
+    code = """
+import numpy as np
+from pathlib import Path
+from upscore import argmax
+
+def held(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+argmax(np.zeros((3, 4, 5), np.float32), (8, 10), backend="cpu")
+for shape, size in (((150, 128, 128), (1080, 1920)), ((19, 128, 512), (2048, 8192))):
+    scores = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    out = np.ones(size, np.uint8)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = held("VmRSS")
+    argmax(scores, size, out=out, backend="cpu")
+    print(held("VmHWM") - before)
+"""
+    for kilobytes in run(code).split():
+        assert int(kilobytes) < 2048
