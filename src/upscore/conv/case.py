@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,17 @@ def _output_size(value: Sizes | None, dim: int) -> tuple[int | None, ...]:
     return _each("output_size", value, dim, 1)
 
 
+def _axes(*columns: tuple[Any, ...]) -> tuple[Axis, ...]:
+    """The axes of sizes, kernels, strides, ... of which each column has one an axis."""
+    return tuple(
+        pytorch(*numbers, output_size=wanted) for *numbers, wanted in zip(*columns, strict=True)
+    )
+
+
+# A network asks for the same few geometries again and again.
+_known_axes = lru_cache(_axes)
+
+
 def describe(
     x: Any,
     weight: Any,
@@ -181,18 +193,15 @@ def describe(
         raise ValueError(
             f"bias must hold {out_channels} numbers, one an output channel, not {tuple(bias.shape)}"
         )
-    axes = tuple(
-        pytorch(*numbers, output_size=wanted)
-        for *numbers, wanted in zip(
-            x.shape[2:],
-            weight.shape[2:],
-            _each("stride", stride, dim, 1),
-            _each("padding", padding, dim, 0),
-            _each("output_padding", output_padding, dim, 0),
-            _each("dilation", dilation, dim, 1),
-            _output_size(output_size, dim),
-            strict=True,
-        )
+    tracing = array == "torch" and _traced(x)
+    axes = (_axes if tracing else _known_axes)(
+        tuple(x.shape[2:]),
+        tuple(weight.shape[2:]),
+        _each("stride", stride, dim, 1),
+        _each("padding", padding, dim, 0),
+        _each("output_padding", output_padding, dim, 0),
+        _each("dilation", dilation, dim, 1),
+        _output_size(output_size, dim),
     )
     case = Case(
         batch=x.shape[0],
@@ -204,7 +213,7 @@ def describe(
         device=x.device.type if array == "torch" else "cpu",
         array=array,
         channels_last=array == "torch" and _channels_last(x),
-        tracing=array == "torch" and _traced(x),
+        tracing=tracing,
         exporting=array == "torch" and _exporting(),
     )
     if (

@@ -21,6 +21,11 @@ def _always(case: Case) -> bool:
     return True
 
 
+def _large(case: Case) -> bool:
+    """Enough outputs to pay for the start of a kernel of our own; symbols count as enough."""
+    return case.tracing or case.outputs >= 2**16
+
+
 def _few_outputs(most: int, most_channels_last: int) -> Callable[[Case], bool]:
     """Where making all phases at once pays: few output channels, many pixels.
 
@@ -51,8 +56,12 @@ def _tiled(case: Case) -> bool:
 
 
 _EXPORT = Rule("torch", lambda case: case.exporting, "a graph keeps it as the one operator it is")
-_SEPARABLE = Rule("separable", lambda case: case.rank_one is True, "outer products cost least")
-_DEPTHWISE = Rule("depthwise", _always, "one filter a channel is bound by writing the output")
+_SEPARABLE = Rule(
+    "separable",
+    lambda case: case.rank_one is True and _large(case),
+    "filters that are outer products cost little more than writing the output",
+)
+_DEPTHWISE = Rule("depthwise", _large, "one pass over the output serves any filter a channel")
 _MATMUL = Rule("matmul", _tiled, "kernels side by side are one product, already in place")
 _TORCH = Rule("torch", _always, "nothing here was found faster")
 _DEFINITION = Rule("definition", _always, "neither torch nor Numba can serve it")
