@@ -31,7 +31,11 @@ LANES = 16
 
 
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile without the GIL and keep the machine code on disk (`NUMBA_BOUNDSCHECK=1` checks)."""
+    """Compile without the GIL and keep the machine code on disk (`NUMBA_BOUNDSCHECK=1` checks).
+
+    Numba compiles again when the file of a kernel changes, not when this one does: whoever edits
+    this file removes `__pycache__/*.nb?` beside the kernels.
+    """
     return njit(nogil=True, cache=True, error_model="numpy", **options)  # type: ignore[no-any-return]
 
 

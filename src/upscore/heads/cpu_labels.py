@@ -13,13 +13,12 @@ Scores that are not `calm` (infinite, NaN or near overflow) take the same way wi
 
 import math
 import sys
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from upscore.heads.eager import positions
+from upscore.heads.cpu_plan import TILE, plan_labels
 from upscore.jit import (
     LANES,
     bits,
@@ -37,76 +36,10 @@ from upscore.jit import (
     widen,
 )
 
-_CACHED = 1 << 16  # scores of one source row that a thread keeps: two rows of float32 are 512 kB
 _EVERY = (1 << LANES) - 1
-_TILE = 16  # a tile of labels, written out at once: 16 rows of 16 blocks
-_WIDTH = _TILE * LANES
+_WIDTH = TILE * LANES  # of a tile, in labels
 _AWAKE = 150_000  # nanoseconds of work for which a thread is worth waking
 _KINDS = {None: 0, "probability": 1, "margin": 2, "entropy": 3}
-
-
-@lru_cache(maxsize=8)
-def _plan(
-    source: tuple[int, int],
-    target: tuple[int, int],
-    align_corners: bool,
-    stride: int | None,
-    classes: int,
-    dtype: str,
-) -> tuple[tuple[NDArray[Any], ...], int, int]:
-    """Return where the output pixels sample: arrays for the kernel, tasks an image, row pitch."""
-    low, high, weight = positions(source[0], target[0], align_corners=align_corners, stride=stride)
-    row_weight = np.pad(weight, (0, 3), "edge").astype(dtype)
-    starts = np.flatnonzero(np.diff(low, prepend=-1))
-    sizes = np.diff(starts, append=len(low))
-    starts = np.concatenate(
-        [np.arange(s, s + n, _TILE) for s, n in zip(starts, sizes, strict=True)]
-    )
-    bands = np.stack((low[starts], high[starts], starts, np.append(starts[1:], len(low))), 1)
-
-    # The columns, padded to whole blocks by repeating the last one.
-    pad = (0, -target[1] % LANES)
-    low, high, weight = positions(source[1], target[1], align_corners=align_corners, stride=stride)
-    low, high = np.pad(low, pad, "edge"), np.pad(high, pad, "edge")
-    weight = np.pad(weight, pad, "edge")
-    base, last, end = low[::LANES], low[LANES - 1 :: LANES], high[LANES - 1 :: LANES]
-    taps = max(4, int((end - base).max()) + 1)
-    pruned = taps <= LANES + 1  # the cells of a block fit one chunk
-    mixing = np.zeros((len(base), taps, LANES) if pruned else (0, 0, LANES), dtype)
-    if pruned:
-        block, lane = np.divmod(np.arange(len(low)), LANES)
-        np.add.at(mixing, (block, low - base[block], lane), 1 - weight)
-        np.add.at(mixing, (block, high - base[block], lane), weight)
-
-    # Chunks, and strips of as many chunks as have their source columns in cache at once.
-    widest = max(_CACHED // classes - 2 * LANES, LANES)
-    chunks: list[list[int]] = []  # first block, last block, cells
-    strips: list[list[int]] = []  # first chunk, last chunk, first column, last column
-    cells = np.zeros(len(base), np.int64)
-    for b, (first, final, right) in enumerate(zip(base, last, end, strict=True)):
-        start = chunks[-1][0] if chunks else 0
-        if not (chunks and pruned and final < base[start] + LANES and b < start + _TILE):
-            if not strips or right - strips[-1][2] >= widest:
-                strips.append([len(chunks), 0, first, 0])
-            chunks.append([b, 0, 0])
-        if pruned:
-            origin = base[chunks[-1][0]]
-            cells[b] = (2 << (final - origin)) - (1 << (first - origin))
-        chunks[-1][1:] = b + 1, chunks[-1][2] | cells[b]
-        strips[-1][1], strips[-1][3] = len(chunks), right + 1
-    strip = np.array(strips)
-    pitch = -(-int((strip[:, 3] - strip[:, 2]).max() + LANES + 1) // LANES) | 1  # odd: see docs
-    arrays = (
-        bands,
-        row_weight,
-        strip,
-        np.array(chunks),
-        np.stack((base, cells), 1),
-        mixing.reshape(-1),
-        np.stack((low, high), 1),
-        weight.astype(dtype),
-    )
-    return arrays, len(bands) * len(strips), pitch * LANES
 
 
 @part()
@@ -372,8 +305,8 @@ def label_bands(
     mixed = 2 * classes * pitch
     work = np.empty(mixed + 2 * LANES * classes, column_weight.dtype)
     lists = np.empty(3 * classes, np.int32)  # chosen classes; candidates; their cells
-    tile = np.empty(_TILE * _WIDTH, out.dtype)
-    sure_tile = np.empty(_TILE * _WIDTH, np.float32)
+    tile = np.empty(TILE * _WIDTH, out.dtype)
+    sure_tile = np.empty(TILE * _WIDTH, np.float32)
     held = np.full(2, -1)  # the source rows in cache, even and odd
     calm_row = np.zeros(2, np.bool_)
 
@@ -518,7 +451,7 @@ def argmax(
     out, out_place = _line(whole, writeable=True)
     real = np.dtype("float64" if line.dtype == np.float64 else "float32").type
     size = tuple(labels.shape[1:])
-    plan, tasks, pitch = _plan((h, w), size, align_corners, stride, classes, real.__name__)
+    plan, tasks, pitch = plan_labels((h, w), size, align_corners, stride, classes, real.__name__)
     cost = 1.2 * classes * w * h / tasks + 0.4 * size[0] * size[1] / tasks  # nanoseconds a task
     share(
         label_bands,
