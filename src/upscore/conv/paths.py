@@ -82,7 +82,7 @@ def _composed(name: str) -> Callable[[Any, Any, Any, Case], Any]:
     def run(x: Any, weight: Any, bias: Any, case: Case) -> Any:
         from upscore.conv import composed
 
-        function = getattr(composed, name)  # one of PATHS below
+        function = getattr(composed, name)
         if case.array == "torch":
             y = function(x, weight, bias, case)
             return y.contiguous(memory_format=composed.memory_format(case))

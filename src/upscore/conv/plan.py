@@ -135,7 +135,7 @@ def plan(case: Case, algorithm: str = "auto") -> Plan:
 
     >>> import numpy as np
     >>> from upscore.conv import describe
-    >>> case = describe(np.ones((1, 2, 3)), np.ones((2, 3, 2), int) + 0.0, stride=2)
+    >>> case = describe(np.ones((1, 2, 3)), np.ones((2, 3, 2)), stride=2)
     >>> print(plan(case, "definition"))
     definition: asked for
       not torch: ...
@@ -147,5 +147,5 @@ def plan(case: Case, algorithm: str = "auto") -> Plan:
     why_not = {}
     for other, path in PATHS.items():
         if other != name:
-            why_not[other] = path.why_not(case) or f"{name} was {reason}"
+            why_not[other] = path.why_not(case) or f"it could, but {name} comes first"
     return Plan(name, reason, why_not)
