@@ -24,7 +24,7 @@ class Path:
 
 def _no_torch(case: Case) -> str | None:
     """Why PyTorch's operators cannot serve the case."""
-    if case.array == "numpy" and "torch" not in sys.modules:
+    if case.array == "numpy" and sys.modules.get("torch") is None:
         return "torch has not been imported, and NumPy arrays do not import it"
     if case.dtype not in (*FLOATS, "complex64", "complex128"):
         return f"PyTorch's operators need floating point, and the arrays are {case.dtype}"
