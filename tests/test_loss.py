@@ -287,7 +287,7 @@ def test_opcheck(per_pixel):
     for leaf in (scores, scores.clone().requires_grad_()):
         with_gradient = leaf.requires_grad and not per_pixel
         torch.library.opcheck(
-            loss_op.cross_entropy,
+            loss_op.cross_entropy.default,
             (leaf, target, weight, None, 255, 0.1, False, None, per_pixel, with_gradient, "cpu"),
         )
 

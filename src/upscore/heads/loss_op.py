@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 
-@torch.library.custom_op("upscore::cross_entropy", mutates_args=())
-def cross_entropy(
+def _compute(
     scores: Tensor,
     target: Tensor,
     weight: Tensor | None,
@@ -50,7 +49,7 @@ def cross_entropy(
     found = cpu_loss.cross_entropy(
         scores.detach().to(dtype).numpy(),
         target.numpy(),
-        None if weight is None else weight.numpy(force=True),
+        None if weight is None else weight.to(dtype).numpy(force=True),
         None if factor is None else factor.numpy(force=True),
         **options,
     )
@@ -58,12 +57,18 @@ def cross_entropy(
     return losses, total, gradient if with_gradient else gradient.reshape(0)
 
 
+# Not `custom_op`, whose first call spends seconds on importing torch's compiler.
+_NAME = "upscore::cross_entropy"
+torch.library.define(_NAME, torch.library.infer_schema(_compute, mutates_args=()))
+torch.library.impl(_NAME, "default")(_compute)
+cross_entropy: Any = torch.ops.upscore.cross_entropy
+
+
 def _computed(scores: Tensor) -> torch.dtype:
     return torch.promote_types(scores.dtype, torch.float32)
 
 
-@cross_entropy.register_fake
-def _(
+def _fake(
     scores: Tensor,
     target: Tensor,
     weight: Tensor | None,
@@ -82,6 +87,9 @@ def _(
         scores.new_empty((), dtype=dtype),
         scores.new_empty(scores.shape if with_gradient else (0,), dtype=dtype),
     )
+
+
+torch.library.register_fake(_NAME, _fake)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -105,4 +113,4 @@ def _backward(ctx: Any, factor: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     return gradient.to(ctx.dtype), *[None] * 10
 
 
-cross_entropy.register_autograd(_backward, setup_context=_keep)
+torch.library.register_autograd(_NAME, _backward, setup_context=_keep)
