@@ -108,6 +108,13 @@ def resize_graph(shape: tuple[int, ...], size: tuple[int, int]) -> onnx.ModelPro
     )
 
 
+def opencv_resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize h x w x C; OpenCV takes at most 128 channels at a time."""
+    parts = (image[..., c : c + 64] for c in range(0, image.shape[2], 64))
+    resized = (cv2.resize(np.ascontiguousarray(part), size) for part in parts)
+    return np.concatenate([np.atleast_3d(part) for part in resized], axis=2)
+
+
 def peers(scores: torch.Tensor, size: tuple[int, int]) -> dict[str, Call]:
     """The other ways to the same labels, each in the layout that suits it."""
 
@@ -137,14 +144,7 @@ def peers(scores: torch.Tensor, size: tuple[int, int]) -> dict[str, Call]:
         "compiled": lambda: compiled(scores),
         "onnxruntime": lambda: session.run(None, {"scores": array})[0],
         "openvino": lambda: vino({"scores": array})[0],
-        "opencv": lambda: np.stack(
-            [
-                cv2.resize(i, (width, height), interpolation=cv2.INTER_LINEAR)
-                .reshape(height, width, -1)
-                .argmax(2)
-                for i in images
-            ]
-        ),
+        "opencv": lambda: np.stack([opencv_resize(i, (width, height)).argmax(2) for i in images]),
     }
 
 
