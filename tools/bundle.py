@@ -16,8 +16,8 @@ from upscore.models.checkpoint import BUNDLED
 
 CARD = """# The bundled model
 
-**Interim.** It makes every part of the package work on real photos; its score is below the 0.75 mean
-IoU that this project asks of a model it ships for use, because it saw its photos only {epochs} times.
+**Interim.** It makes every part of the package work on real photos. Its score is below the 0.75
+mean IoU that this project asks of a model it ships for use: it saw its photos only {epochs} times.
 
 {architecture} on {encoder}, {parameters:,} parameters, classes {classes}.
 

@@ -40,6 +40,7 @@ class Run:
         self.folder, self.main = folder, main
         identity = {"recipe": asdict(recipe), "photos": [sample.name for sample in data.samples]}
         self.identity = json.loads(json.dumps(identity))  # as it comes back from a file
+        self._begun = (folder / "state" / "state.json").is_file()
         self.history: list[dict[str, float]] = []
         self._losses: list[Tensor] = []
 
@@ -57,8 +58,11 @@ class Run:
         *,
         resume: bool,
     ) -> int:
-        """The step to begin with: 0, or where the saved state of the same run left off."""
-        if (self.folder / "state" / "state.json").is_file():
+        """The step to begin with: 0, or where the saved state of the same run left off.
+
+        All processes must have made their `Run` before the main one starts and writes.
+        """
+        if self._begun:
             if not resume:
                 raise RunError(
                     f"{self.folder} holds a run already: go on with it (--resume), "

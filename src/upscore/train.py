@@ -94,8 +94,10 @@ def fit(
     Every draw is a function of the seed and the global step: a resumed run goes on as if it had
     never stopped, and the number of processes does not change what a step sees or does.
     """
-    device, world = PartialState().device, PartialState().num_processes
-    accelerator = Accelerator(mixed_precision=precision(recipe.precision, device))
+    cpu = not torch.accelerator.is_available()  # else Accelerate leaves CPU processes unconnected
+    device = PartialState(cpu=cpu).device
+    accelerator = Accelerator(cpu=cpu, mixed_precision=precision(recipe.precision, device))
+    world = accelerator.num_processes
     network = build_network(recipe, len(training.classes))
     average = AveragedModel(network, multi_avg_fn=averaging(recipe.ema), use_buffers=True)
     average = average.to(device).to(memory_format=torch.channels_last)
@@ -114,6 +116,7 @@ def fit(
     epoch = per_epoch(training, recipe)
     total = epoch * recipe.epochs
     run = Run(Path(out), recipe, training, main=accelerator.is_main_process)
+    accelerator.wait_for_everyone()
     step = run.start(network, average, optimizer, accelerator.scaler, resume=resume)
     rank = accelerator.process_index
     crops = batches(training, recipe, range(step, total), rank=rank, world=world, workers=workers)
