@@ -27,7 +27,7 @@ def _large(case: Case) -> bool:
 
 
 def _few_outputs(most: int, most_channels_last: int) -> Callable[[Case], bool]:
-    """Where making all phases at once pays: few output channels, many pixels.
+    """Where making all phases at once pays: pictures with few output channels and many pixels.
 
     The kernel must be a multiple of the stride. Otherwise sub-kernels are filled up with zeros,
     which a NaN or an infinity makes count.
@@ -35,7 +35,8 @@ def _few_outputs(most: int, most_channels_last: int) -> Callable[[Case], bool]:
 
     def when(case: Case) -> bool:
         return (
-            case.out_channels <= (most_channels_last if case.channels_last else most)
+            len(case.axes) == 2
+            and case.out_channels <= (most_channels_last if case.channels_last else most)
             and prod(case.size_in) >= 1024
             and max(case.stride) > 1
             and not any(axis.kernel % axis.stride for axis in case.axes)
@@ -45,11 +46,11 @@ def _few_outputs(most: int, most_channels_last: int) -> Callable[[Case], bool]:
 
 
 def _tiled(case: Case) -> bool:
-    """Kernels side by side, few channels for the number of pixels, planes contiguous."""
+    """Kernels side by side, very few output channels, many pixels, planes contiguous."""
     return (
         len(case.axes) == 2
         and case.tiled
-        and case.in_channels <= 256
+        and case.out_channels <= 4
         and prod(case.size_in) >= 4096
         and not case.channels_last
     )
