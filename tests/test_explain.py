@@ -207,3 +207,10 @@ def test_open_page_opens_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(page.webbrowser, "open", lambda url: opened.append(url) or True)
     assert open_page(tmp_path / "a b.html")
     assert opened == [(tmp_path / "a b.html").as_uri()]
+
+
+def test_the_page_in_the_docs_is_todays(tmp_path: Path) -> None:
+    """Regenerate it with `upscore explain -o docs/explain.html`."""
+    docs = Path(__file__).parents[1] / "docs" / "explain.html"
+    written = import_module("upscore.explain.page").write_page(tmp_path / "page.html")
+    assert written.read_bytes() == docs.read_bytes()

@@ -210,3 +210,26 @@ def test_labels_of_the_fused_head_are_the_unfused_ones():
             scores.double(), scale_factor=4, mode="bilinear", align_corners=False
         )[..., :45, :61]
     np.testing.assert_array_equal(labels, full.argmax(1))
+
+
+def test_the_bundled_model_labels_a_photo_as_its_unfused_form_does():
+    """The transposed convolution in full, cropped, and argmax; and the cat is found."""
+    from skimage.data import chelsea
+
+    import upscore
+
+    network, spec = models.load("bundled")
+    photo = torch.from_numpy(chelsea().copy()).permute(2, 0, 1)[None]
+    height, width = photo.shape[-2:]
+    with torch.inference_mode():
+        scores = network(models.normalise(photo, spec))
+        weight = torch.from_numpy(bilinear_filter(4)).expand(len(spec.classes), 1, 8, 8)
+        held = torch.nn.functional.pad(scores.double(), (1, 1, 1, 1), mode="replicate")
+        full = torch.nn.functional.conv_transpose2d(
+            held, weight, stride=4, padding=2 + 4, groups=len(spec.classes)
+        )[..., :height, :width]
+        labels = upscore.argmax(scores, size=(height, width), stride=4)
+    assert torch.equal(labels.long(), full.argmax(1))
+    assert (labels == spec.classes.index("cat")).float().mean() > 0.5
+    weights = next(models.checkpoint.BUNDLED.glob("*.safetensors"))
+    assert weights.stat().st_size <= 8_000_000
