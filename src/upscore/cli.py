@@ -223,7 +223,7 @@ def _predict(photos: list[Any], output: Path, model: str, **limits: Any) -> None
     print(f"{len(summary.ok)} label maps and overlays in {output}")
     if summary.failed:
         for record in summary.failed:
-            print(f"{record['file']}: {record['error']}", file=sys.stderr)
+            print(record["error"], file=sys.stderr)
         raise typer.Exit(1)
 
 
