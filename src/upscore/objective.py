@@ -150,7 +150,7 @@ def precision(wanted: str, device: torch.device) -> str:
 def keep_depthwise_float32(network: nn.Module) -> None:
     """Run depthwise convolutions in float32 under the CPU's autocast.
 
-    The gradients of a depthwise convolution take oneDNN 2 to 15 times as long in bfloat16.
+    The gradients of a depthwise convolution take oneDNN 2 to 16 times as long in bfloat16.
     """
     for conv in network.modules():
         if isinstance(conv, nn.Conv2d) and conv.groups == conv.in_channels > 1:

@@ -1,7 +1,7 @@
 """Recipes: every choice that shapes a training run, with defaults that work for most photos."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 
@@ -41,7 +41,7 @@ class Recipe:
     ema: float = 0.998
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     seed: int = 0
-    mapping: Mapping[str, tuple[str, ...]] | None = field(default=None)
+    mapping: Mapping[str, tuple[str, ...]] | None = None
 
 
 # The first two of tf_efficientnet_lite0's seven groups: generic, and the dearest at full size.
