@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 import upscore
 from training_worker import TINY
 from upscore import data, models
-from upscore.batches import batches
+from upscore.batches import Crops, batches, drawn, repeat_factors
 from upscore.models.checkpoint import read_tensors
 from upscore.objective import (
     Objective,
@@ -185,6 +185,51 @@ def test_fewer_photos_than_a_batch_fill_one(found):
     )
     assert len(images) == 7
     assert not rest
+
+
+def test_repeat_factors_by_hand():
+    pixels = np.array([[9, 1, 0], [9, 0, 0], [9, 0, 3], [9, 1, 0]])
+    # Shares 1, 1/2 and 1/4 of the photos: sqrt(1/2 / 1/4) for the last class, 1 for the others.
+    np.testing.assert_allclose(repeat_factors(pixels, 0.5), [1, 1, np.sqrt(2), 1])
+    np.testing.assert_array_equal(repeat_factors(pixels, 0.0), np.ones(4))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_epoch_draws_photos_by_their_factors(seed):
+    rng = np.random.default_rng(seed)
+    assert sorted(drawn(np.ones(101), rng)) == list(range(101))
+    times = np.bincount(drawn(np.array([1.0] * 90 + [3.0] * 10), rng), minlength=100)
+    assert times.sum() == 100
+    assert set(times[:90]) == {0, 1}  # 100 places for 120 wanted: five sixths of a factor each
+    assert set(times[90:]) <= {2, 3}
+
+
+def test_rare_photos_are_shown_more_often(found):
+    plain, rare = (
+        Crops(found[0], dataclasses.replace(TINY, repeat_rare=share)) for share in (0.0, 1.0)
+    )
+    present = data.class_pixels(found[0]) > 0
+    assert set(plain.factors) == {1.0}
+    expected = np.where(present, 1 / np.sqrt(present.mean(axis=0).clip(1e-9)), 1).max(axis=1)
+    np.testing.assert_allclose(rare.factors, expected)
+
+
+def test_a_run_can_go_on_from_a_model(tmp_path):
+    """Everything that fits is taken over; layers of another number of classes are new."""
+    torch.manual_seed(1)
+    trained = models.build("fcn4s", 3, encoder=TINY.encoder, width=8)
+    half = (0.5,) * 3
+    spec = models.Spec("fcn4s", TINY.encoder, 8, ("a", "b", "c"), ((0, 0, 0),) * 3, half, half)
+    models.save(tmp_path / "model", trained, spec)
+    recipe = dataclasses.replace(TINY, pretrained=str(tmp_path / "model"))
+    theirs = trained.state_dict()
+    same = build_network(recipe, 3).state_dict()
+    assert all(torch.equal(same[name], value) for name, value in theirs.items())
+    other = build_network(recipe, 5).state_dict()
+    for name, value in theirs.items():
+        assert torch.equal(other[name], value) is (not name.startswith("classify")), name
+    with pytest.raises(ValueError, match="has the encoder test_efficientnet, this run resnet18"):
+        build_network(dataclasses.replace(recipe, encoder="resnet18"), 3)
 
 
 def test_frozen_parts_stay(tmp_path, found):

@@ -1,5 +1,6 @@
 """What training minimises and how it steps: network, loss, rates and the averaged weights."""
 
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from upscore.heads import cross_entropy
 from upscore.metrics import VOID
-from upscore.models import FCN, Spec, build, normalise
+from upscore.models import FCN, Spec, build, load, normalise
 from upscore.recipes import Recipe
 
 
@@ -20,13 +21,17 @@ def build_network(recipe: Recipe, classes: int) -> FCN:
             "frozen_norm keeps pretrained statistics, but pretrained is off: turn frozen_norm off"
         )
     torch.manual_seed(recipe.seed)
+    start = recipe.pretrained
+    is_model = isinstance(start, str) and (start == "bundled" or Path(start).is_dir())
     network = build(
         recipe.architecture,
         classes,
         encoder=recipe.encoder,
         width=recipe.width,
-        pretrained=recipe.pretrained,
+        pretrained=start if not is_model else False,
     )
+    if is_model:
+        _adopt(network, str(start))
     for name, parameter in network.encoder.network.named_parameters():
         if name.startswith(recipe.freeze):
             parameter.requires_grad_(False)
@@ -34,6 +39,19 @@ def build_network(recipe: Recipe, classes: int) -> FCN:
         for norm in _norms(network):
             norm.requires_grad_(False)
     return network
+
+
+def _adopt(network: FCN, source: str) -> None:
+    """Take over a model's weights, but for layers of other shapes, such as of other classes."""
+    trained, spec = load(source)
+    own = network.state_dict()
+    same = {k: v for k, v in trained.state_dict().items() if k in own and v.shape == own[k].shape}
+    if spec.encoder != network.encoder.name:
+        raise ValueError(
+            f"{source} has the encoder {spec.encoder}, this run {network.encoder.name}: "
+            "choose the same encoder, or other pretrained weights"
+        )
+    network.load_state_dict(same, strict=False)
 
 
 class Objective(nn.Module):
@@ -148,12 +166,14 @@ def precision(wanted: str, device: torch.device) -> str:
 
 
 def keep_depthwise_float32(network: nn.Module) -> None:
-    """Run depthwise convolutions in float32 under the CPU's autocast.
+    """Run depthwise convolutions that learn in float32 under the CPU's autocast.
 
     The gradients of a depthwise convolution take oneDNN 2 to 16 times as long in bfloat16.
     """
     for conv in network.modules():
-        if isinstance(conv, nn.Conv2d) and conv.groups == conv.in_channels > 1:
+        if not isinstance(conv, nn.Conv2d) or not conv.weight.requires_grad:
+            continue
+        if conv.groups == conv.in_channels > 1:
             conv.forward = _in_float32(conv.forward)  # type: ignore[method-assign]
 
 

@@ -10,12 +10,16 @@ class Recipe:
     """How to train a network.
 
     Rates are AdamW's peak learning rates; `warmup` is the share of all steps over which they rise
-    from zero, after which they fall as (1 - progress) ** `power`. `auxiliary` weights the losses
-    of the stages before the last. `freeze` names parts of the encoder, by the beginnings of their
-    parameters' names, that keep their pretrained weights. `frozen_norm` keeps the statistics and
-    scales of the encoder's batch normalisation (it must be off where they are still to be
-    learned). `ema` is the decay per step of the averaged weights, which are those evaluated and
-    kept. `batch_size` is global: over all processes.
+    from zero, after which they fall as (1 - progress) ** `power`. `auxiliary` weights the losses of
+    the stages before the last. `pretrained` is True (ImageNet weights of the encoder), False, a
+    file of a timm state dict, or a model to go on from: "bundled" or a folder as
+    `upscore.Predictor` takes it. `repeat_rare` is the share of photos below which a class counts as
+    rare and its photos are shown more often (LVIS, Gupta et al. 2019); 0 shows all alike. `freeze`
+    names parts of the encoder, by the beginnings of their parameters' names, that keep their
+    pretrained weights. `frozen_norm` keeps the statistics and scales of the encoder's batch
+    normalisation (it must be off where they are still to be learned). `ema` is the decay per step
+    of the averaged weights, which are those evaluated and kept. `batch_size` is global: over all
+    processes.
     """
 
     architecture: str = "fcn4s"
@@ -35,6 +39,7 @@ class Recipe:
     weight_decay: float = 1e-2
     warmup: float = 0.05
     power: float = 0.9
+    repeat_rare: float = 0.0
     class_weights: Literal["none", "sqrt-median"] = "none"
     label_smoothing: float = 0.0
     auxiliary: float = 0.2
@@ -52,7 +57,9 @@ RECIPES = {
     "voc-animals": Recipe(
         freeze=_EARLY,
         crop=320,
-        epochs=20,
+        scale=(0.5, 1.5),
+        repeat_rare=0.4,
+        epochs=25,
         mapping={
             "background": ("*",),
             **{name: (name,) for name in ("person", "cat", "dog", "horse", "sheep", "cow")},

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from upscore.conv.factor import numbers, split
+from upscore.conv.factor import factors, numbers
 from upscore.geometry import Axis, pytorch, whole
 
 Sizes = int | Sequence[int]
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a case met again is the same object
 class Case:
     """What a path needs to know: all the arguments but the numbers in the arrays.
 
@@ -79,6 +79,11 @@ class Case:
         return self.groups == self.in_channels == self.out_channels
 
     @property
+    def has_numbers(self) -> bool:
+        """Whether the numbers can be looked at: real ones in main memory, not being traced."""
+        return not self.tracing and self.device == "cpu" and self.dtype in FLOATS
+
+    @property
     def tiled(self) -> bool:
         """Whether the kernels lie side by side: stride as large as the kernel, nothing cut."""
         return self.kernel == self.stride and all(a.begin == a.end == 0 for a in self.axes)
@@ -122,17 +127,6 @@ def _output_size(value: Sizes | None, dim: int) -> tuple[int | None, ...]:
     return _each("output_size", value, dim, 1)
 
 
-def _axes(*columns: tuple[Any, ...]) -> tuple[Axis, ...]:
-    """The axes of sizes, kernels, strides, ... of which each column has one an axis."""
-    return tuple(
-        pytorch(*numbers, output_size=wanted) for *numbers, wanted in zip(*columns, strict=True)
-    )
-
-
-# A network asks for the same few geometries again and again.
-_known_axes = lru_cache(_axes)
-
-
 def describe(
     x: Any,
     weight: Any,
@@ -173,42 +167,18 @@ def describe(
             f"weight must be (in, out // groups, *kernel) with 1 to 3 kernel axes, "
             f"not {tuple(weight.shape)}"
         )
-    if x.ndim != dim + 2:
-        raise ValueError(
-            f"input must have {dim + 2} axes (batch, channels and {dim} of the {dim}-D weight "
-            f"{tuple(weight.shape)}), not {tuple(x.shape)}"
-        )
-    groups = whole("groups", groups, 1)
-    if x.shape[1] != weight.shape[0]:
-        raise ValueError(
-            f"input has {x.shape[1]} channels and weight takes {weight.shape[0]}: "
-            f"weight is (in, out // groups, *kernel), here {tuple(weight.shape)}"
-        )
-    if x.shape[1] == 0 or x.shape[1] % groups:
-        raise ValueError(f"{x.shape[1]} input channels cannot be split into {groups} groups")
-    out_channels = weight.shape[1] * groups
-    if out_channels == 0:
-        raise ValueError(f"weight {tuple(weight.shape)} makes no output channels")
-    if bias is not None and tuple(bias.shape) != (out_channels,):
-        raise ValueError(
-            f"bias must hold {out_channels} numbers, one an output channel, not {tuple(bias.shape)}"
-        )
     tracing = array == "torch" and _traced(x)
-    axes = (_axes if tracing else _known_axes)(
-        tuple(x.shape[2:]),
-        tuple(weight.shape[2:]),
+    # A network asks for the same few cases again and again; symbols cannot be remembered.
+    case = (_case if tracing else _known_case)(
+        tuple(x.shape),
+        tuple(weight.shape),
+        None if bias is None else tuple(bias.shape),
         _each("stride", stride, dim, 1),
         _each("padding", padding, dim, 0),
         _each("output_padding", output_padding, dim, 0),
         _each("dilation", dilation, dim, 1),
         _output_size(output_size, dim),
-    )
-    case = Case(
-        batch=x.shape[0],
-        in_channels=x.shape[1],
-        out_channels=out_channels,
-        groups=groups,
-        axes=axes,
+        whole("groups", groups, 1),
         dtype=str(x.dtype).removeprefix("torch."),
         device=x.device.type if array == "torch" else "cpu",
         array=array,
@@ -216,15 +186,59 @@ def describe(
         tracing=tracing,
         exporting=array == "torch" and _exporting(),
     )
-    if (
-        dim > 1
-        and case.depthwise
-        and case.device == "cpu"
-        and case.dtype in FLOATS
-        and not case.tracing
-    ):
-        case = replace(case, rank_one=split(numbers(weight)[:, 0]) is not None)
+    if case.has_numbers and case.depthwise and dim > 1:
+        case = _with_rank_one(case, factors(numbers(weight)[:, 0]) is not None)
     return case
+
+
+def _case(
+    shape: tuple[int, ...],
+    weight: tuple[int, ...],
+    bias: tuple[int, ...] | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    output_padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    output_size: tuple[int | None, ...],
+    groups: int,
+    **circumstances: Any,
+) -> Case:
+    """The case of checked numbers whose shapes may not fit each other."""
+    dim = len(stride)
+    if len(shape) != dim + 2:
+        raise ValueError(
+            f"input must have {dim + 2} axes (batch, channels and {dim} of the {dim}-D weight "
+            f"{weight}), not {shape}"
+        )
+    batch, channels, *size = shape
+    if channels != weight[0]:
+        raise ValueError(
+            f"input has {channels} channels and weight takes {weight[0]}: "
+            f"weight is (in, out // groups, *kernel), here {weight}"
+        )
+    if channels == 0 or channels % groups:
+        raise ValueError(f"{channels} input channels cannot be split into {groups} groups")
+    out_channels = weight[1] * groups
+    if out_channels == 0:
+        raise ValueError(f"weight {weight} makes no output channels")
+    if bias is not None and bias != (out_channels,):
+        raise ValueError(
+            f"bias must hold {out_channels} numbers, one an output channel, not {bias}"
+        )
+    columns = (size, weight[2:], stride, padding, output_padding, dilation)
+    axes = tuple(
+        pytorch(*numbers, output_size=wanted)
+        for *numbers, wanted in zip(*columns, output_size, strict=True)
+    )
+    return Case(batch, channels, out_channels, groups, axes, **circumstances)
+
+
+_known_case = lru_cache(_case)
+
+
+@lru_cache
+def _with_rank_one(case: Case, rank_one: bool) -> Case:
+    return replace(case, rank_one=rank_one)
 
 
 def _traced(x: Any) -> bool:

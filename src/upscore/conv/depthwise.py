@@ -1,15 +1,17 @@
 """The depthwise paths on NumPy arrays: lay out the filters, share the kernels' work out."""
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from upscore.conv import kernels
-from upscore.conv.factor import split
+from upscore.conv import depthwise_kernels, separable_kernels
+from upscore.conv.factor import factors
 from upscore.jit import share
 
 Array = NDArray[Any]
+WORTH_A_THREAD = 2**17  # outputs, some 40 microseconds
 
 
 def tiles(filters: Array, stride: int, width: int) -> Array:
@@ -18,8 +20,13 @@ def tiles(filters: Array, stride: int, width: int) -> Array:
     taps = -(-k // stride)
     padded = np.zeros((*outer, taps * stride), filters.dtype)
     padded[..., :k] = filters
-    repeats = -(-min(kernels.CHUNK, width) // stride)
+    repeats = -(-min(depthwise_kernels.CHUNK, width) // stride)
     return np.tile(padded.reshape(*outer, taps, stride), repeats)
+
+
+def _least(tasks: int, outputs: int) -> int:
+    """The tasks that are worth waking a thread for."""
+    return max(1, tasks * WORTH_A_THREAD // max(1, outputs))
 
 
 class Launch:
@@ -46,19 +53,19 @@ class Launch:
         )
         self.size_in, self.size_out, self.kernel = size_in, size_out, filters.shape[1:]
         self.filters = filters.reshape(-1, *self.geometry[1])
-        self.separable = separable
         if separable:
-            factors = split(self.filters)
-            if factors is None:
+            outer = factors(self.filters)
+            if outer is None:
                 raise ValueError(
                     "algorithm 'separable' needs filters that are outer products of a column and "
                     "a row, and these are not: take 'depthwise' or 'auto'"
                 )
-            self.columns, rows = factors
-            self.tiles = tiles(rows[:, None, None], stride[-1], size_out[-1])
+            columns, rows = outer
+            self.kernels: ModuleType = separable_kernels
+            self.taps: tuple[Array, ...] = (rows, columns)
         else:
-            self.columns = self.filters[..., 0]
-            self.tiles = tiles(self.filters, stride[-1], size_out[-1])
+            self.kernels = depthwise_kernels
+            self.taps = (tiles(self.filters, stride[-1], size_out[-1]),)
 
     def forward(self, x: Array, bias: Array | None, *, half: bool = False) -> Array:
         """The output of x (N, C, *size); as the bits of bfloat16 where `half`."""
@@ -67,16 +74,15 @@ class Launch:
         size, _, stride, begin = self.geometry
         groups = ((begin + size - 1) // stride + 1 - begin // stride)[:2].prod()
         share(
-            kernels.forward,
-            len(out) * out.shape[1] * int(groups),
+            self.kernels.forward,
+            tasks := len(out) * out.shape[1] * int(groups),
             self._rows(x),
-            self.tiles,
-            self.columns,
-            self.separable,
+            *self.taps,
             np.zeros(x.shape[1], x.dtype) if bias is None else bias,
             *self._either(out),
             half,
             self.geometry,
+            least=_least(tasks, out.size),
         )
         return out
 
@@ -86,15 +92,14 @@ class Launch:
         out = np.empty((*gradient.shape[:2], *self.size_in), self.filters.dtype)
         rows = self._rows(out)
         share(
-            kernels.input_gradient,
-            int(np.prod(rows.shape[:3])),
+            self.kernels.input_gradient,
+            tasks := int(np.prod(rows.shape[:3])),
             *self._either(gradient),
             half,
-            self.tiles,
-            self.columns,
-            self.separable,
+            *self.taps,
             rows,
             self.geometry,
+            least=_least(tasks, gradient.size),
         )
         return out
 
@@ -102,17 +107,18 @@ class Launch:
         """The gradient to the weight (C, 1, *kernel), from that to the output."""
         half = gradient.dtype == np.uint16
         channels, kz, ky, kx = self.filters.shape
-        _, _, _, taps, chunk = self.tiles.shape
+        *_, taps, chunk = self.taps[0].shape
         sums = np.zeros((channels, kz, ky, taps, chunk), x.dtype)
         rows = self._rows(x)
         share(
-            kernels.weight_gradient,
+            depthwise_kernels.weight_gradient,
             channels,
             rows,
             *self._either(gradient),
             half,
             sums,
             self.geometry,
+            least=_least(channels, gradient.size),
         )
         stride = int(self.geometry[2, 2])
         filters = sums.reshape(channels, kz, ky, taps, -1, stride).sum(4, dtype=np.float64)

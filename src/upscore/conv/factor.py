@@ -1,6 +1,7 @@
 """Write filters as outer products, where they are ones."""
 
 import sys
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -43,3 +44,13 @@ def split(filters: Array) -> tuple[Array, Array] | None:
     if (error > 4 * np.finfo(matrix.dtype).eps * peak).any():
         return None
     return columns.reshape(filters.shape[:-1]), rows
+
+
+def factors(filters: Array) -> tuple[Array, Array] | None:
+    """Return what `split` does, remembered for filters of the same numbers."""
+    return _remembered(filters.tobytes(), filters.dtype.str, filters.shape)
+
+
+@lru_cache(16)  # a layer's filters are asked for twice a call, and by every call
+def _remembered(content: bytes, dtype: str, shape: tuple[int, ...]) -> tuple[Array, Array] | None:
+    return split(np.frombuffer(content, dtype).reshape(shape))

@@ -15,7 +15,12 @@ def depthwise(
     x: Tensor, weight: Tensor, bias: Tensor | None, case: Case, *, separable: bool
 ) -> Tensor:
     """Return the depthwise transposed convolution, by the kernels."""
-    return _forward(x, weight, bias, case.size_out, case.stride, case.padding, separable)  # type: ignore[no-any-return]
+    arguments = (x, weight, bias, case.size_out, case.stride, case.padding, separable)
+    learning = torch.is_grad_enabled() and any(
+        tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)
+    )
+    # What records nothing need not pass PyTorch's dispatcher, which takes as long as a small case.
+    return (_forward if learning or case.tracing else _run)(*arguments)
 
 
 def _array(tensor: Tensor) -> Any:
@@ -42,8 +47,7 @@ def _launch(
     return Launch(_array(weight)[:, 0], *sizes, separable=separable)
 
 
-@torch.library.custom_op("upscore::depthwise_conv_transpose", mutates_args=(), device_types="cpu")
-def _forward(
+def _run(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -56,6 +60,11 @@ def _forward(
     half = x.dtype == torch.bfloat16
     y = launch.forward(_array(x), None if bias is None else _array(bias), half=half)
     return torch.from_numpy(y).view(torch.bfloat16) if half else torch.from_numpy(y)
+
+
+_forward = torch.library.custom_op(
+    "upscore::depthwise_conv_transpose", _run, mutates_args=(), device_types="cpu"
+)
 
 
 @torch.library.custom_op(

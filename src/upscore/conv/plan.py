@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -109,6 +110,12 @@ def choose(case: Case, algorithm: str = "auto") -> tuple[str, str]:
 
     Raises ValueError where the path asked for cannot, or where none can.
     """
+    # What serves NumPy arrays changes when torch is imported; symbols cannot be remembered.
+    remember = case.array == "torch" and not case.tracing
+    return (_known_choice if remember else _choice)(case, algorithm)
+
+
+def _choice(case: Case, algorithm: str) -> tuple[str, str]:
     if algorithm != "auto":
         if algorithm not in PATHS:
             raise ValueError(f"algorithm must be auto, {', '.join(PATHS)}, not {algorithm!r}")
@@ -121,6 +128,9 @@ def choose(case: Case, algorithm: str = "auto") -> tuple[str, str]:
             return rule.path, rule.reason
     reasons = "".join(f"\n  {name}: {path.why_not(case)}" for name, path in PATHS.items())
     raise ValueError(f"no path can serve {case}:{reasons}")
+
+
+_known_choice = lru_cache(_choice)
 
 
 def _rules(case: Case) -> tuple[Rule, ...]:

@@ -21,7 +21,7 @@ class Encoder(nn.Module):
 
     def __init__(self, name: str, reductions: Sequence[int], pretrained: bool | str | Path) -> None:
         super().__init__()
-        self.reductions = tuple(reductions)
+        self.name, self.reductions = name, tuple(reductions)
         hub = pretrained is True and name != DEFAULT_ENCODER
         info = _features(name).feature_info.reduction()
         missing = set(reductions) - set(info)

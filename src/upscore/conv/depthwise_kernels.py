@@ -8,9 +8,7 @@ into multiply-adds over neighbouring elements, which vectorise:
            places further left it holds input q // s - t at output q
     tile   the taps t * s .. t * s + s - 1, repeated to the width of a chunk of the output
 
-so that output[q] is the sum over input rows and t of tile[q % chunk] * line[q - t * s]. Where the
-filter is an outer product (`columns` and a row), the lines are mixed horizontally once for all the
-output rows that need them, and an output row is one multiply-add an input row.
+so that output[q] is the sum over input rows and t of tile[q % chunk] * line[q - t * s].
 
 Arrays are (planes, depth, height, width) in float32 or float64; `bits` is the same output or
 gradient as the bits of bfloat16, used instead where `half`. `geometry` has the rows size of the
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from upscore.conv.bfloat16 import narrow, widen
 from upscore.jit import kernel
 
 Array = NDArray[Any]
@@ -55,35 +54,6 @@ def _gather(line: Array, times: int, row: Array) -> None:
             row[j] = total
 
 
-@kernel()
-def _narrow(values: Array, bits: Array) -> None:
-    """Round float32 to the bits of bfloat16, half to even."""
-    for i in range(len(bits)):
-        word = np.float32(values[i]).view(np.uint32)
-        odd = (word >> np.uint32(16)) & np.uint32(1)
-        rounded = (word + np.uint32(0x7FFF) + odd) >> np.uint32(16)
-        bits[i] = rounded if values[i] == values[i] else 0x7FC0
-
-
-@kernel()
-def _widen(bits: Array, values: Array) -> None:
-    """Turn the bits of bfloat16 into float32."""
-    for i in range(len(bits)):
-        values[i] = np.uint32(np.uint32(bits[i]) << np.uint32(16)).view(np.float32)
-
-
-@kernel(fastmath={"contract"})
-def _scaled(target: Array, scale: Any, line: Array) -> None:
-    for i in range(len(target)):
-        target[i] += scale * line[i]
-
-
-@kernel(fastmath={"contract"})
-def _two_scaled(target: Array, start: Any, scale: Any, a: Array, scale_b: Any, b: Array) -> None:
-    for i in range(len(target)):
-        target[i] = start + scale * a[i] + scale_b * b[i]
-
-
 @kernel(fastmath={"contract"})
 def _tiled(target: Array, tile: Array, line: Array) -> None:
     for i in range(len(target)):
@@ -91,28 +61,15 @@ def _tiled(target: Array, tile: Array, line: Array) -> None:
 
 
 @kernel(fastmath={"contract"})
-def _two_tiled(
-    target: Array, keep: int, tile: Array, line: Array, tile_b: Array, line_b: Array
-) -> None:
-    """Add two products to the target; to zeros if not `keep`."""
-    if keep:
-        for i in range(len(target)):
-            target[i] += tile[i] * line[i] + tile_b[i] * line_b[i]
-    else:
-        for i in range(len(target)):
-            target[i] = tile[i] * line[i] + tile_b[i] * line_b[i]
-
-
-@kernel()
-def _copy(values: Array, out: Array) -> None:
-    for i in range(len(out)):
-        out[i] = values[i]
+def _two_tiled(target: Array, tile: Array, line: Array, tile_b: Array, line_b: Array) -> None:
+    for i in range(len(target)):
+        target[i] += tile[i] * line[i] + tile_b[i] * line_b[i]
 
 
 @kernel()
 def forward(
-    first: int, last: int, x: Array, tiles: Array, columns: Array, split: bool, bias: Array,
-    out: Array, bits: Array, half: bool, geometry: Array,
+    first: int, last: int, x: Array, tiles: Array, bias: Array, out: Array, bits: Array,
+    half: bool, geometry: Array,
 ) -> None:  # fmt: skip
     """A task: the output rows, of one plane, that mix the same input rows."""
     depth, height, width = geometry[0]
@@ -132,10 +89,9 @@ def forward(
     # does not count.
     lines = np.zeros((rows_z * rows_y, 2, lead + max(end, w * sx)), x.dtype)
     held = np.full(rows_z * rows_y, -1)
-    repeated = np.zeros((2, lines.shape[2]), x.dtype)
     tail = kx - lead
     of_last = 0 if tail == sx else 1
-    sums = np.empty(chunk, x.dtype)
+    wide = np.empty(chunk, x.dtype)
     slot = np.empty((rows_z, rows_y), np.int64)
     used, used_z, used_y = np.empty((3, rows_z * rows_y), np.int64)
     for task in range(first, last):
@@ -154,27 +110,9 @@ def forward(
                 if held[k] == row:
                     continue
                 held[k] = row
-                pair = repeated if split else lines[k]
-                _repeat(x[plane, iz, iy], sx, sx, pair[0, lead:])
+                _repeat(x[plane, iz, iy], sx, sx, lines[k, 0, lead:])
                 if of_last:
-                    _repeat(x[plane, iz, iy], sx, tail, pair[1, lead:])
-                if not split:
-                    continue
-                for q in range(0, end, chunk):
-                    n = min(chunk, end - q)
-                    mixed = lines[k, 0, lead + q : lead + q + n]
-                    if taps == 2:
-                        _two_tiled(
-                            mixed, 0,
-                            tiles[channel, 0, 0, 0, :n], repeated[0, sx + q : sx + q + n],
-                            tiles[channel, 0, 0, 1, :n], repeated[of_last, q : q + n],
-                        )  # fmt: skip
-                        continue
-                    mixed[:] = 0
-                    for t in range(taps):
-                        at = lead - t * sx + q
-                        line = repeated[of_last if t == taps - 1 else 0, at : at + n]
-                        _tiled(mixed, tiles[channel, 0, 0, t, :n], line)
+                    _repeat(x[plane, iz, iy], sx, tail, lines[k, 1, lead:])
         for rz in range(max(0, pz - mz * sz), min(sz, pz + depth - mz * sz)):
             for ry in range(max(0, py - my * sy), min(sy, py + height - my * sy)):
                 oz, oy = mz * sz + rz - pz, my * sy + ry - py
@@ -189,42 +127,30 @@ def forward(
                 for q in range(px // chunk * chunk, end, chunk):
                     lo, hi = max(q, px), min(q + chunk, end)
                     u, v, a, b = lo - q, hi - q, lead + lo, lead + hi
-                    target = sums[: hi - lo]
-                    if count == 2 and split:
-                        _two_scaled(
-                            target, start,
-                            columns[channel, used_z[0], used_y[0]], lines[used[0], 0, a:b],
-                            columns[channel, used_z[1], used_y[1]], lines[used[1], 0, a:b],
-                        )  # fmt: skip
-                    else:
-                        target[:] = start
-                        for k in range(count):
-                            line = lines[used[k]]
-                            if split:
-                                scale = columns[channel, used_z[k], used_y[k]]
-                                _scaled(target, scale, line[0, a:b])
-                                continue
-                            tile = tiles[channel, used_z[k], used_y[k]]
-                            if taps == 2:
-                                _two_tiled(
-                                    target, 1,
-                                    tile[0, u:v], line[0, a:b],
-                                    tile[1, u:v], line[of_last, a - sx : b - sx],
-                                )  # fmt: skip
-                                continue
-                            for t in range(taps):
-                                last_line = line[of_last if t == taps - 1 else 0]
-                                _tiled(target, tile[t, u:v], last_line[a - t * sx : b - t * sx])
+                    here = slice(lo - px, hi - px)
+                    target = wide[: hi - lo] if half else out[plane, oz, oy, here]
+                    target[:] = start
+                    for k in range(count):
+                        line = lines[used[k]]
+                        tile = tiles[channel, used_z[k], used_y[k]]
+                        if taps == 2:
+                            _two_tiled(
+                                target,
+                                tile[0, u:v], line[0, a:b],
+                                tile[1, u:v], line[of_last, a - sx : b - sx],
+                            )  # fmt: skip
+                            continue
+                        for t in range(taps):
+                            last_line = line[of_last if t == taps - 1 else 0]
+                            _tiled(target, tile[t, u:v], last_line[a - t * sx : b - t * sx])
                     if half:
-                        _narrow(target, bits[plane, oz, oy, lo - px : hi - px])
-                    else:
-                        _copy(target, out[plane, oz, oy, lo - px : hi - px])
+                        narrow(target, bits[plane, oz, oy, here])
 
 
 @kernel()
 def input_gradient(
-    first: int, last: int, gradient: Array, bits: Array, half: bool, tiles: Array, columns: Array,
-    split: bool, out: Array, geometry: Array,
+    first: int, last: int, gradient: Array, bits: Array, half: bool, tiles: Array, out: Array,
+    geometry: Array,
 ) -> None:  # fmt: skip
     """A task: one row of the gradient to the input, the ordinary strided convolution."""
     depth, height, width = geometry[0]
@@ -234,7 +160,7 @@ def input_gradient(
     _, d, h, w = out.shape
     channels, _, _, taps, chunk = tiles.shape
     end = px + width
-    lines = np.zeros((1 if split else taps, max(end, (w + taps) * sx)), out.dtype)
+    lines = np.zeros((taps, max(end, (w + taps) * sx)), out.dtype)
     total = np.empty(w * sx, out.dtype)
     wide = np.empty(chunk, out.dtype)
     for task in range(first, last):
@@ -248,21 +174,12 @@ def input_gradient(
                     lo, hi = max(q, px), min(q + chunk, end)
                     source = wide[: hi - lo] if half else gradient[plane, oz, oy, lo - px : hi - px]
                     if half:
-                        _widen(bits[plane, oz, oy, lo - px : hi - px], wide)
-                    if split:
-                        _scaled(lines[0, lo:hi], columns[channel, az, ay], source)
-                        continue
+                        widen(bits[plane, oz, oy, lo - px : hi - px], wide)
                     for t in range(taps):
                         _tiled(lines[t, lo:hi], tiles[channel, az, ay, t, lo - q : hi - q], source)
         total[:] = 0
         for t in range(taps):
-            if split:
-                for q in range(0, w * sx, chunk):
-                    n = min(chunk, w * sx - q)
-                    line = lines[0, q + t * sx : q + t * sx + n]
-                    _tiled(total[q : q + n], tiles[channel, 0, 0, t, :n], line)
-            else:
-                _scaled(total, 1, lines[t, t * sx : (t + w) * sx])
+            total += lines[t, t * sx : (t + w) * sx]
         _gather(total, sx, out[plane, iz, iy])
 
 
@@ -295,7 +212,7 @@ def weight_gradient(
                                 here = slice(lo - px, hi - px)
                                 source = wide[: hi - lo] if half else gradient[plane, oz, oy, here]
                                 if half:
-                                    _widen(bits[plane, oz, oy, here], wide)
+                                    widen(bits[plane, oz, oy, here], wide)
                                 for t in range(taps):
                                     at = lead - t * sx
                                     _tiled(
