@@ -16,9 +16,6 @@ from upscore.models.checkpoint import BUNDLED
 
 CARD = """# The bundled model
 
-**Interim.** It makes every part of the package work on real photos. Its score is below the 0.75
-mean IoU that this project asks of a model it ships for use: it saw its photos only {epochs} times.
-
 {architecture} on {encoder}, {parameters:,} parameters, classes {classes}.
 
 ## Data
@@ -29,8 +26,8 @@ various terms; none is part of this package. The weights are offered under the p
 whether the photos' terms bear on your use of them is for you to judge.
 
 ## Recipe
-`upscore train DATA -o RUN --recipe voc-animals`, {epochs} epochs; every choice stands in
-`model.json`.
+`upscore train DATA -o RUN --recipe voc-animals{start}`, {epochs} epochs{before}; every
+choice stands in `model.json`.
 
 ## Scores
 `upscore evaluate DATA --split val`: {images} photos that were not trained on, each at its own size,
@@ -53,6 +50,11 @@ night-time or drawn pictures. Not for decisions about people.
 
 def main(run: str, data: str) -> None:
     network, spec = models.load(run)
+    start, before = spec.card["recipe"]["pretrained"], ""
+    if start == "bundled":
+        earlier = models.load("bundled")[1].card["validation"]["epoch"]
+        before = (
+        before = f", from the model bundled before it, which had seen them {earlier} times"
     models.save(BUNDLED, network, spec, dtype=torch.float16)
     result = upscore.evaluate(data, "bundled")
     numbers = result.to_dict()
@@ -70,6 +72,8 @@ def main(run: str, data: str) -> None:
         parameters=sum(p.numel() for p in network.parameters()),
         classes=", ".join(spec.classes),
         photos=spec.card["photos"],
+        start="" if start is True else f" --set pretrained={start}",
+        before=before,
         epochs=spec.card["validation"]["epoch"],
         images=len(result.names),
         rows="\n".join(f"| {name} | {iou:.3f} | {boundary:.3f} |" for name, iou, boundary in table),

@@ -24,7 +24,12 @@ def _always(case: Case) -> bool:
 
 def _large(case: Case) -> bool:
     """Enough outputs to pay for the start of a kernel of our own; symbols count as enough."""
-    return case.tracing or case.outputs >= 2**16
+    return case.tracing or case.outputs >= 2**14
+
+
+def _inputs(case: Case) -> int:
+    """The number of input positions."""
+    return case.batch * prod(case.size_in)
 
 
 def _few_outputs(most: int, most_channels_last: int) -> Callable[[Case], bool]:
@@ -38,12 +43,23 @@ def _few_outputs(most: int, most_channels_last: int) -> Callable[[Case], bool]:
         return (
             len(case.axes) == 2
             and case.out_channels <= (most_channels_last if case.channels_last else most)
-            and prod(case.size_in) >= 1024
+            and _inputs(case) >= 2**13
             and max(case.stride) > 1
             and not any(axis.kernel % axis.stride for axis in case.axes)
         )
 
     return when
+
+
+def _one_output(case: Case) -> bool:
+    """One output channel, and scaled kernels that are not too many to hold."""
+    return (
+        case.out_channels == 1
+        and max(case.stride) > 1
+        and _inputs(case) >= 2**10
+        and _inputs(case) * prod(case.kernel) <= 2**24
+        and not case.channels_last
+    )
 
 
 def _tiled(case: Case) -> bool:
@@ -65,6 +81,7 @@ _SEPARABLE = Rule(
 )
 _DEPTHWISE = Rule("depthwise", _large, "one pass over the output serves any filter a channel")
 _MATMUL = Rule("matmul", _tiled, "kernels side by side are one product, already in place")
+_MATMUL_OF_ONE = Rule("matmul", _one_output, "one output channel leaves PyTorch's kernels idle")
 _TORCH = Rule("torch", _always, "nothing here was found faster")
 _DEFINITION = Rule("definition", _always, "neither torch nor Numba can serve it")
 _PHASES = "few output channels leave PyTorch's kernels idle, and all phases together do not"
@@ -76,6 +93,7 @@ RULES: dict[tuple[str | None, str | None], tuple[Rule, ...]] = {
         _SEPARABLE,
         _DEPTHWISE,
         _MATMUL,
+        _MATMUL_OF_ONE,
         Rule("subkernels", _few_outputs(32, most_channels_last=4), _PHASES),
         _TORCH,
         _DEFINITION,
@@ -84,6 +102,8 @@ RULES: dict[tuple[str | None, str | None], tuple[Rule, ...]] = {
         _EXPORT,
         _SEPARABLE,
         _DEPTHWISE,
+        _MATMUL,
+        _MATMUL_OF_ONE,
         Rule("subkernels", _few_outputs(4, most_channels_last=4), _PHASES),
         _TORCH,
     ),
