@@ -26,8 +26,8 @@ various terms; none is part of this package. The weights are offered under the p
 whether the photos' terms bear on your use of them is for you to judge.
 
 ## Recipe
-`upscore train DATA -o RUN --recipe voc-animals{start}`, {epochs} epochs{before}; every
-choice stands in `model.json`.
+`upscore train DATA -o RUN --recipe voc-animals{start}`, {epochs} passes over these
+photos{before}; every choice stands in `model.json`.
 
 ## Scores
 `upscore evaluate DATA --split val`: {images} photos that were not trained on, each at its own size,
@@ -53,7 +53,6 @@ def main(run: str, data: str) -> None:
     start, before = spec.card["recipe"]["pretrained"], ""
     if start == "bundled":
         earlier = models.load("bundled")[1].card["validation"]["epoch"]
-        before = (
         before = f", from the model bundled before it, which had seen them {earlier} times"
     models.save(BUNDLED, network, spec, dtype=torch.float16)
     result = upscore.evaluate(data, "bundled")
