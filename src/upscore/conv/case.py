@@ -19,7 +19,9 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 class Case:
     """What a path needs to know: all the arguments but the numbers in the arrays.
 
-    `axes` hold size, kernel, stride, dilation and what is cut from the ends, first axis first.
+    `axes` hold size, kernel, stride, dilation and what is cut from the ends, first axis first; the
+    tuples after it hold the same, a number an axis, in PyTorch's terms: `padding` is cut from the
+    beginning of each axis and `output_padding` less than that from the end.
     `rank_one` says whether every depthwise filter is an outer product of a column and a row; None
     where the values were not looked at: not depthwise, one axis, not in main memory, or being
     traced by torch.compile or an exporter.
@@ -30,6 +32,13 @@ class Case:
     out_channels: int
     groups: int
     axes: tuple[Axis, ...]
+    size_in: tuple[int, ...]
+    size_out: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    dilation: tuple[int, ...]
     dtype: str
     device: str
     array: str
@@ -37,41 +46,6 @@ class Case:
     tracing: bool
     exporting: bool
     rank_one: bool | None = None
-
-    @property
-    def size_in(self) -> tuple[int, ...]:
-        """The size of the input, without batch and channels."""
-        return tuple(axis.size_in for axis in self.axes)
-
-    @property
-    def size_out(self) -> tuple[int, ...]:
-        """The size of the output, without batch and channels."""
-        return tuple(axis.size_out for axis in self.axes)
-
-    @property
-    def kernel(self) -> tuple[int, ...]:
-        """The size of the kernel."""
-        return tuple(axis.kernel for axis in self.axes)
-
-    @property
-    def stride(self) -> tuple[int, ...]:
-        """The stride of each axis."""
-        return tuple(axis.stride for axis in self.axes)
-
-    @property
-    def padding(self) -> tuple[int, ...]:
-        """PyTorch's `padding`: what is cut from the beginning of each axis."""
-        return tuple(axis.begin for axis in self.axes)
-
-    @property
-    def output_padding(self) -> tuple[int, ...]:
-        """PyTorch's `output_padding`: how much less is cut from the end."""
-        return tuple(axis.begin - axis.end for axis in self.axes)
-
-    @property
-    def dilation(self) -> tuple[int, ...]:
-        """The dilation of each axis."""
-        return tuple(axis.dilation for axis in self.axes)
 
     @property
     def depthwise(self) -> bool:
@@ -116,6 +90,11 @@ def _each(name: str, value: Sizes, dim: int, least: int) -> tuple[int, ...]:
     if len(value) != dim:
         raise ValueError(f"{name} must be one number or {dim}, one for each axis, not {value!r}")
     return tuple(whole(name, one, least) for one in value)
+
+
+def _fixed(value: Any) -> Any:
+    """The value as one that can be looked up."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _output_size(value: Sizes | None, dim: int) -> tuple[int | None, ...]:
@@ -173,18 +152,18 @@ def describe(
         tuple(x.shape),
         tuple(weight.shape),
         None if bias is None else tuple(bias.shape),
-        _each("stride", stride, dim, 1),
-        _each("padding", padding, dim, 0),
-        _each("output_padding", output_padding, dim, 0),
-        _each("dilation", dilation, dim, 1),
-        _output_size(output_size, dim),
-        whole("groups", groups, 1),
-        dtype=str(x.dtype).removeprefix("torch."),
-        device=x.device.type if array == "torch" else "cpu",
-        array=array,
-        channels_last=array == "torch" and _channels_last(x),
-        tracing=tracing,
-        exporting=array == "torch" and _exporting(),
+        _fixed(stride),
+        _fixed(padding),
+        _fixed(output_padding),
+        _fixed(dilation),
+        _fixed(output_size),
+        groups,
+        str(x.dtype),
+        x.device.type if array == "torch" else "cpu",
+        array,
+        array == "torch" and _channels_last(x),
+        tracing,
+        array == "torch" and _exporting(),
     )
     if case.has_numbers and case.depthwise and dim > 1:
         case = _with_rank_one(case, factors(numbers(weight)[:, 0]) is not None)
@@ -195,22 +174,24 @@ def _case(
     shape: tuple[int, ...],
     weight: tuple[int, ...],
     bias: tuple[int, ...] | None,
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    output_padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    output_size: tuple[int | None, ...],
+    stride: Sizes,
+    padding: Sizes,
+    output_padding: Sizes,
+    dilation: Sizes,
+    output_size: Sizes | None,
     groups: int,
-    **circumstances: Any,
+    dtype: str,
+    *circumstances: Any,
 ) -> Case:
-    """The case of checked numbers whose shapes may not fit each other."""
-    dim = len(stride)
+    """The case of arrays that fit each other in all but shape."""
+    dim = len(weight) - 2
     if len(shape) != dim + 2:
         raise ValueError(
             f"input must have {dim + 2} axes (batch, channels and {dim} of the {dim}-D weight "
             f"{weight}), not {shape}"
         )
     batch, channels, *size = shape
+    groups = whole("groups", groups, 1)
     if channels != weight[0]:
         raise ValueError(
             f"input has {channels} channels and weight takes {weight[0]}: "
@@ -225,18 +206,41 @@ def _case(
         raise ValueError(
             f"bias must hold {out_channels} numbers, one an output channel, not {bias}"
         )
-    columns = (size, weight[2:], stride, padding, output_padding, dilation)
     axes = tuple(
         pytorch(*numbers, output_size=wanted)
-        for *numbers, wanted in zip(*columns, output_size, strict=True)
+        for *numbers, wanted in zip(
+            size,
+            weight[2:],
+            _each("stride", stride, dim, 1),
+            _each("padding", padding, dim, 0),
+            _each("output_padding", output_padding, dim, 0),
+            _each("dilation", dilation, dim, 1),
+            _output_size(output_size, dim),
+            strict=True,
+        )
     )
-    return Case(batch, channels, out_channels, groups, axes, **circumstances)
+    return Case(
+        batch,
+        channels,
+        out_channels,
+        groups,
+        axes,
+        tuple(a.size_in for a in axes),
+        tuple(a.size_out for a in axes),
+        tuple(a.kernel for a in axes),
+        tuple(a.stride for a in axes),
+        tuple(a.begin for a in axes),
+        tuple(a.begin - a.end for a in axes),
+        tuple(a.dilation for a in axes),
+        dtype.removeprefix("torch."),
+        *circumstances,
+    )
 
 
-_known_case = lru_cache(_case)
+_known_case = lru_cache(1024, typed=True)(_case)
 
 
-@lru_cache
+@lru_cache(1024)
 def _with_rank_one(case: Case, rank_one: bool) -> Case:
     return replace(case, rank_one=rank_one)
 

@@ -150,7 +150,7 @@ def _choice(case: Case, algorithm: str) -> tuple[str, str]:
     raise ValueError(f"no path can serve {case}:{reasons}")
 
 
-_known_choice = lru_cache(_choice)
+_known_choice = lru_cache(1024)(_choice)
 
 
 def _rules(case: Case) -> tuple[Rule, ...]:

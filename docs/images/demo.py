@@ -1,0 +1,29 @@
+"""Lay the demo's three overlays side by side: `python docs/images/demo.py`."""
+
+from pathlib import Path
+
+import skimage
+from PIL import Image
+
+import upscore
+
+HEIGHT = 320
+PHOTOS = ("chelsea.png", "astronaut.png", "coffee.png")
+
+
+def main() -> None:
+    """Write demo.jpg beside this script."""
+    predictor = upscore.Predictor()
+    folder = Path(skimage.__file__).parent / "data"
+    overlays = [predictor(folder / name).overlay() for name in PHOTOS]
+    overlays = [o.resize((round(o.width * HEIGHT / o.height), HEIGHT)) for o in overlays]
+    strip = Image.new("RGB", (sum(o.width for o in overlays), HEIGHT))
+    left = 0
+    for overlay in overlays:
+        strip.paste(overlay, (left, 0))
+        left += overlay.width
+    strip.save(Path(__file__).with_suffix(".jpg"), quality=88)
+
+
+if __name__ == "__main__":
+    main()
