@@ -215,6 +215,15 @@ def test_report(sound):
     assert text.endswith("\n  and 1 more")
 
 
+def test_long_side_is_the_median(tmp_path):
+    for i, size in enumerate([(30, 20), (10, 50), (41, 7)]):
+        for part in ("images", "masks"):
+            (tmp_path / "train" / part).mkdir(parents=True, exist_ok=True)
+            Image.new("L", size).save(tmp_path / "train" / part / f"{i}.png")
+    (tmp_path / "classes.txt").write_text("ground\n")
+    assert data.long_side(data.find(tmp_path, "train")) == 41
+
+
 def test_class_pixels(sound):
     dataset = data.find(sound, mapping={"ignore": "b"})
     counts = data.class_pixels(dataset)

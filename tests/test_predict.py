@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import weakref
 from pathlib import Path
@@ -102,14 +103,26 @@ def test_shrinking_keeps_edges_in_place(long_side):
     pixels = np.zeros((150, 400, 3), np.uint8)
     pixels[60:, 120:] = 255
     network = Thirds()
-    spec = models.Spec("", "", 0, ("dark", "light"), PALETTE[:2], (0.5,) * 3, (0.5,) * 3)
-    labels = label_map(network, spec, pixels, long_side=long_side)
+    spec = models.Spec(
+        "", "", 0, ("dark", "light"), PALETTE[:2], (0.5,) * 3, (0.5,) * 3, long_side=long_side
+    )
+    labels = label_map(network, spec, pixels)
     assert max(network.seen[0]) == (long_side or 400)
     assert labels.shape == (150, 400)
     columns, rows = np.flatnonzero(labels[120]), np.flatnonzero(labels[:, 300])
     assert abs(int(columns[0]) - 120) <= 4
     assert abs(int(rows[0]) - 60) <= 4
     assert len(columns) == 400 - columns[0]
+
+
+def test_a_model_says_to_what_size_photos_are_shrunk(model, tmp_path):
+    network, spec = models.load(model)
+    models.save(tmp_path, network, dataclasses.replace(spec, long_side=96))
+    for given, expected in (("trained", 96), (64, 64), (None, 200)):
+        predictor, seen = Predictor(tmp_path, long_side=given), []
+        predictor.model.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
+        assert predictor(np.zeros((130, 200, 3), np.uint8)).labels.shape == (130, 200)
+        assert max(seen[0].shape[2:]) == expected
 
 
 def test_an_overlay_too_long_for_jpeg_is_a_png(model, tmp_path):

@@ -157,7 +157,8 @@ def predict(
     output: Output,
     model: Model = "bundled",
     long_side: Annotated[
-        int | None, typer.Option(help="Shrink longer photos to this for the network alone.")
+        int | None,
+        typer.Option(help="Shrink longer photos to this for the network, not to what it says."),
     ] = None,
     max_pixels: Annotated[
         int | None, typer.Option(help="Refuse photos of more pixels before decoding them.")

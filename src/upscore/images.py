@@ -61,6 +61,12 @@ def read(source: str | PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) -
         return rgb(_upright(image))
 
 
+def size(source: str | PathLike[str] | bytes) -> tuple[int, int]:
+    """Width and height of an image as it is stored, from its header alone."""
+    with _stream(source) as stream:
+        return _identify(stream).size
+
+
 @contextmanager
 def opened(
     source: str | PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS

@@ -3,12 +3,12 @@
 import glob
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import starmap
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,18 +26,16 @@ from upscore.models import FCN, Spec, load, normalise
 
 Photo = str | PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
-LONG_SIDE = 1024
 _JPEG_SIDE = 65_500
 
 
 @torch.inference_mode()
-def label_map(
-    model: FCN, spec: Spec, photo: NDArray[np.uint8], *, long_side: int | None = None
-) -> NDArray[np.uint8]:
+def label_map(model: FCN, spec: Spec, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The labels (H x W) of a photo (H x W x 3): network, then argmax at the photo's own size.
 
-    A photo longer than `long_side` is shrunk to that for the network alone.
+    A photo longer than `spec.long_side` is shrunk to that for the network alone.
     """
+    long_side = spec.long_side
     height, width = photo.shape[:2]
     pixels = torch.from_numpy(np.require(photo, requirements=["C", "W"])).permute(2, 0, 1)[None]
     stride: int | None = model.stride
@@ -106,7 +104,8 @@ class Predictor:
         model: "bundled", a folder with a model.json, or the folder of a training run.
         device: where the network runs; a GPU where there is one, if not given.
         long_side: photos longer than this (pixels) are shrunk to it for the network; the labels
-            still have the photo's own size. None: never.
+            still have the photo's own size. None: never. Not given: what the model says,
+            by the size of the photos it was trained on.
         max_pixels: larger photos are refused before they are decoded.
 
     Example:
@@ -123,14 +122,15 @@ class Predictor:
         model: str | Path = "bundled",
         *,
         device: str | torch.device | None = None,
-        long_side: int | None = LONG_SIDE,
+        long_side: int | Literal["trained"] | None = "trained",
         max_pixels: int = images.MAX_PIXELS,
     ) -> None:
-        if long_side is not None and long_side < 1:
+        if isinstance(long_side, int) and long_side < 1:
             raise ValueError(f"long_side must be at least 1 pixel or None, not {long_side}")
         self.model, self.spec = load(model, pick(device))
         self.model.to(memory_format=torch.channels_last)
-        self.long_side = long_side
+        if long_side != "trained":
+            self.spec = replace(self.spec, long_side=long_side)
         self.max_pixels = max_pixels
 
     def __call__(self, photo: Photo) -> Prediction:
@@ -140,7 +140,7 @@ class Predictor:
             ImageError: the file is no usable photo; an array is not uint8 of H x W x 3.
         """
         pixels = self.read(photo)
-        labels = label_map(self.model, self.spec, pixels, long_side=self.long_side)
+        labels = label_map(self.model, self.spec, pixels)
         return Prediction(pixels, labels, self.spec.classes, self.spec.palette)
 
     def read(self, photo: Photo) -> NDArray[np.uint8]:
@@ -194,7 +194,7 @@ def predict_files(
     model: str | Path = "bundled",
     *,
     device: str | torch.device | None = None,
-    long_side: int | None = LONG_SIDE,
+    long_side: int | Literal["trained"] | None = "trained",
     max_pixels: int = images.MAX_PIXELS,
     progress: bool = True,
 ) -> Summary:

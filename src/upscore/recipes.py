@@ -66,8 +66,10 @@ RECIPES = {
         },
     ),
     "camvid": Recipe(
+        freeze=_EARLY,
         batch_size=8,
         crop=384,
+        scale=(0.75, 2.0),
         epochs=60,
         encoder_rate=5e-4,
         decoder_rate=2e-3,

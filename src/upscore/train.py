@@ -177,6 +177,8 @@ def _spec(recipe: Recipe, data: Dataset) -> Spec:
         palette=data.palette,
         mean=mean,
         std=std,
+        # Halfway between the photos' own size and the largest at which training shows them.
+        long_side=round(datasets.long_side(data) * (1 + recipe.scale[1]) / 2),
         card={
             "data": data.root.name,
             "photos": len(data),

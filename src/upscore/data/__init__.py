@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from upscore.data.check import check as check
 from upscore.data.check import class_pixels as class_pixels
+from upscore.data.check import long_side as long_side
 from upscore.data.check import read_skip_list as read_skip_list
 from upscore.data.check import report as report
 from upscore.data.check import skip_list as skip_list
@@ -26,6 +27,7 @@ __all__ = [
     "check",
     "class_pixels",
     "find",
+    "long_side",
     "read_skip_list",
     "report",
     "skip_list",

@@ -115,6 +115,12 @@ def class_pixels(
     return np.array(rows, np.int64).reshape(len(dataset), len(dataset.classes))
 
 
+def long_side(dataset: Dataset, *, workers: int | None = None) -> int:
+    """The median of the photos' longer sides, in pixels."""
+    sides = _each(lambda sample: max(images.size(sample.image)), dataset, None, workers)
+    return int(np.median(sides))
+
+
 def _each(
     work: Callable[[Sample], T], dataset: Dataset, progress: Progress | None, workers: int | None
 ) -> list[T]:
