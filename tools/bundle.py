@@ -30,8 +30,8 @@ whether the photos' terms bear on your use of them is for you to judge.
 photos{before}; every choice stands in `model.json`.
 
 ## Scores
-`upscore evaluate DATA --split val`: {images} photos that were not trained on, each at its own size,
-one pooled confusion matrix.
+`upscore evaluate DATA --split val`: {images} photos that were not trained on, labels at their own
+size, photos brought to {long_side} pixels for the network, one pooled confusion matrix.
 
 | class | IoU | boundary IoU |
 |---|---|---|
@@ -74,6 +74,7 @@ def main(run: str, data: str) -> None:
         start="" if start is True else f" --set pretrained={start}",
         before=before,
         epochs=spec.card["validation"]["epoch"],
+        long_side=spec.long_side,
         images=len(result.names),
         rows="\n".join(f"| {name} | {iou:.3f} | {boundary:.3f} |" for name, iou, boundary in table),
         mean_iou=result.scores.mean_iou,

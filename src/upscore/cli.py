@@ -158,7 +158,7 @@ def predict(
     model: Model = "bundled",
     long_side: Annotated[
         int | None,
-        typer.Option(help="Shrink longer photos to this for the network, not to what it says."),
+        typer.Option(help="Bring photos to this long side for the network, not to what it says."),
     ] = None,
     max_pixels: Annotated[
         int | None, typer.Option(help="Refuse photos of more pixels before decoding them.")

@@ -237,14 +237,14 @@ def _unknown(data_classes: Collection[str], model_classes: Collection[str]) -> D
 def _protocol(dataset: Dataset, spec: Spec, confusion: Counts, mapping: Any) -> dict[str, Any]:
     """How the scores came about, in words that can stand beside them."""
     true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    shrunk = f"; shrunk for the network where longer than {spec.long_side} pixels"
+    brought = f"; for the network, photos are brought to a long side of {spec.long_side} pixels"
     return {
         "data": str(dataset.root),
         "split": dataset.split,
         "layout": dataset.layout,
         "images": len(dataset),
-        "resolution": "each photo at its own size, labels compared at its mask's own size"
-        + (shrunk if spec.long_side else ""),
+        "resolution": "each photo whole, labels compared at its mask's own size"
+        + (brought if spec.long_side else ""),
         "averaging": "one confusion matrix pooled over all images; means over classes",
         "void": "pixels of value 255 after the mapping count in nothing",
         "pixels": int(confusion.sum()),

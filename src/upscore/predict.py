@@ -33,17 +33,17 @@ _JPEG_SIDE = 65_500
 def label_map(model: FCN, spec: Spec, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The labels (H x W) of a photo (H x W x 3): network, then argmax at the photo's own size.
 
-    A photo longer than `spec.long_side` is shrunk to that for the network alone.
+    For the network alone the photo is brought to `spec.long_side`, shrunk or enlarged.
     """
     long_side = spec.long_side
     height, width = photo.shape[:2]
     pixels = torch.from_numpy(np.require(photo, requirements=["C", "W"])).permute(2, 0, 1)[None]
     stride: int | None = model.stride
-    if long_side is not None and max(height, width) > long_side:
+    if long_side is not None and max(height, width) != long_side:
         # To multiples of the stride: the scores then cover the photo exactly, whatever the ratio.
         scale = long_side / max(height, width) / model.stride
-        shrunk = [max(1, round(side * scale)) * model.stride for side in (height, width)]
-        pixels = F.interpolate(pixels, shrunk, mode="bilinear", antialias=True)
+        sides = [max(1, round(side * scale)) * model.stride for side in (height, width)]
+        pixels = F.interpolate(pixels, sides, mode="bilinear", antialias=True)
         stride = None
     pixels = pixels.to(_device_of(model)).contiguous(memory_format=torch.channels_last)
     scores = model(normalise(pixels, spec))
@@ -103,8 +103,8 @@ class Predictor:
     Args:
         model: "bundled", a folder with a model.json, or the folder of a training run.
         device: where the network runs; a GPU where there is one, if not given.
-        long_side: photos longer than this (pixels) are shrunk to it for the network; the labels
-            still have the photo's own size. None: never. Not given: what the model says,
+        long_side: photos are shrunk or enlarged to this long side (pixels) for the network; the
+            labels still have the photo's own size. None: never. Not given: what the model says,
             by the size of the photos it was trained on.
         max_pixels: larger photos are refused before they are decoded.
 

@@ -177,7 +177,8 @@ def _spec(recipe: Recipe, data: Dataset) -> Spec:
         palette=data.palette,
         mean=mean,
         std=std,
-        # Halfway between the photos' own size and the largest at which training shows them.
+        # Halfway between the photos' own size and the largest at which training shows them: small
+        # things are found better when enlarged.
         long_side=round(datasets.long_side(data) * (1 + recipe.scale[1]) / 2),
         card={
             "data": data.root.name,

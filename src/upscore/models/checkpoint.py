@@ -37,8 +37,8 @@ class Spec:
 
     `mean` and `std` are of RGB in 0..1; `palette` has one RGB colour a class; `card` is free:
     the data, the recipe, the scores and the limits, and the class mapping it was trained with.
-    Photos longer than `long_side` pixels are shrunk to it for the network, which knows things at
-    the size it was trained on; None: never.
+    Photos are brought to `long_side` pixels for the network, which knows things at the size at
+    which it was trained; None: never.
     """
 
     architecture: str
@@ -49,7 +49,7 @@ class Spec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     card: Mapping[str, Any] = field(default_factory=dict)
-    long_side: int | None = 1024
+    long_side: int | None = None
 
 
 def normalise(images: Tensor, spec: Spec) -> Tensor:
