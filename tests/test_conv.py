@@ -394,6 +394,14 @@ def test_bad_input_says_what_is_possible(arguments, options, error, message):
         upscore.conv_transpose2d(*arguments, **options)
 
 
+@pytest.mark.parametrize("wrong", [2.0, (2.0, 2.0), np.array([2, 2]), [[2], [2]]])
+def test_bad_input_is_refused_after_its_equal_was_served(wrong):
+    for stride in (2, (2, 2)):
+        upscore.conv_transpose2d(X, W, stride=stride)
+    with pytest.raises(TypeError, match="stride must be a whole number"):
+        upscore.conv_transpose2d(X, W, stride=wrong)
+
+
 def test_output_size_is_that_of_the_layer():
     layer = torch.nn.ConvTranspose2d(2, 3, 4, stride=(2, 3), padding=1)
     x = torch.randn(1, 2, 5, 5)

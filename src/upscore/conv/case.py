@@ -92,11 +92,6 @@ def _each(name: str, value: Sizes, dim: int, least: int) -> tuple[int, ...]:
     return tuple(whole(name, one, least) for one in value)
 
 
-def _fixed(value: Any) -> Any:
-    """The value as one that can be looked up."""
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _output_size(value: Sizes | None, dim: int) -> tuple[int | None, ...]:
     """One number for each axis, batch and channels left away, or nothing said."""
     if value is None:
@@ -152,12 +147,12 @@ def describe(
         tuple(x.shape),
         tuple(weight.shape),
         None if bias is None else tuple(bias.shape),
-        _fixed(stride),
-        _fixed(padding),
-        _fixed(output_padding),
-        _fixed(dilation),
-        _fixed(output_size),
-        groups,
+        _each("stride", stride, dim, 1),
+        _each("padding", padding, dim, 0),
+        _each("output_padding", output_padding, dim, 0),
+        _each("dilation", dilation, dim, 1),
+        _output_size(output_size, dim),
+        whole("groups", groups, 1),
         str(x.dtype),
         x.device.type if array == "torch" else "cpu",
         array,
@@ -174,24 +169,23 @@ def _case(
     shape: tuple[int, ...],
     weight: tuple[int, ...],
     bias: tuple[int, ...] | None,
-    stride: Sizes,
-    padding: Sizes,
-    output_padding: Sizes,
-    dilation: Sizes,
-    output_size: Sizes | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    output_padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    output_size: tuple[int | None, ...],
     groups: int,
     dtype: str,
     *circumstances: Any,
 ) -> Case:
-    """The case of arrays that fit each other in all but shape."""
-    dim = len(weight) - 2
+    """The case of checked numbers and of arrays that fit each other in all but shape."""
+    dim = len(stride)
     if len(shape) != dim + 2:
         raise ValueError(
             f"input must have {dim + 2} axes (batch, channels and {dim} of the {dim}-D weight "
             f"{weight}), not {shape}"
         )
     batch, channels, *size = shape
-    groups = whole("groups", groups, 1)
     if channels != weight[0]:
         raise ValueError(
             f"input has {channels} channels and weight takes {weight[0]}: "
@@ -211,11 +205,11 @@ def _case(
         for *numbers, wanted in zip(
             size,
             weight[2:],
-            _each("stride", stride, dim, 1),
-            _each("padding", padding, dim, 0),
-            _each("output_padding", output_padding, dim, 0),
-            _each("dilation", dilation, dim, 1),
-            _output_size(output_size, dim),
+            stride,
+            padding,
+            output_padding,
+            dilation,
+            output_size,
             strict=True,
         )
     )
@@ -237,7 +231,7 @@ def _case(
     )
 
 
-_known_case = lru_cache(1024, typed=True)(_case)
+_known_case = lru_cache(1024)(_case)
 
 
 @lru_cache(1024)

@@ -15,7 +15,7 @@ WORTH_A_THREAD = 2**17  # outputs, some 40 microseconds
 
 
 def tiles(filters: Array, stride: int, width: int) -> Array:
-    """The taps of (C, kz, ky, kx) filters as `kernels` wants them: (C, kz, ky, taps, chunk)."""
+    """The taps of (C, kz, ky, kx) filters as their kernels want them: (C, kz, ky, taps, chunk)."""
     *outer, k = filters.shape
     taps = -(-k // stride)
     padded = np.zeros((*outer, taps * stride), filters.dtype)
