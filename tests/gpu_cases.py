@@ -278,7 +278,7 @@ def test_a_label_outside_the_classes_is_named(label):
     target = torch.zeros((2, 12, 15), dtype=torch.int64, device=DEVICE)
     target[0, 1] = 255
     target[1, 3, 4] = target[1, 7, 2] = label
-    with pytest.raises(ValueError, match=rf"target holds {label} at \[1, 3, 4\], .*0 to 2"):
+    with pytest.raises(ValueError, match=rf"target holds label {label} at \(1, 3, 4\), .*0 to 2"):
         gpu_loss.cross_entropy(
             random(2, 3, 4, 5), target, None, **OPTIONS, per_pixel=False, with_gradient=False
         )

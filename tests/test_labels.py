@@ -292,7 +292,7 @@ def test_bounds_are_kept(tmp_path):
 import numpy as np
 from upscore import argmax
 from numba import njit
-from upscore.jit import load
+from upscore.vectors import load
 rng = np.random.default_rng(0)
 for c, h, w, size, grid in (
     (3, 5, 7, (23, 41), {}), (4, 1, 1, (3, 70), {}), (2, 3, 40, (3, 9), {}),
@@ -328,9 +328,9 @@ def test_importing_the_heads_loads_neither_torch_nor_numba():
 def test_inner_loops_are_packed(tmp_path):
     code = """
 import numpy as np
-from upscore.heads import cpu_labels
+from upscore.heads import cpu_labels, cpu_labels_kernels
 cpu_labels.argmax(np.zeros((1, 3, 4, 5), np.float32), np.empty((1, 8, 10), np.uint8))
-for function in (cpu_labels.label_bands, cpu_labels._candidates):
+for function in (cpu_labels_kernels.label_bands, cpu_labels_kernels._candidates):
     print(*function.inspect_asm().values())
 """
     assembly = run(code, NUMBA_CACHE_DIR=str(tmp_path))

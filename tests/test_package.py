@@ -27,6 +27,7 @@ LEAVES = {
     "files": set(),
     "images": set(),
     "jit": set(),
+    "vectors": set(),
     "metrics": set(),
     "recipes": set(),
     "data": {"images"},
@@ -35,7 +36,7 @@ LEAVES = {
 # Heavy or special libraries, and the only files that may import them.
 ONLY_IN = {
     "timm": {"models/encoder.py"},
-    "numba": {"jit.py"},
+    "numba": {"jit.py", "vectors.py"},
     "triton": {"heads/gpu.py", "heads/gpu_labels.py", "heads/gpu_loss.py"},
     "accelerate": {"train.py"},
     "tensorflow": set(),

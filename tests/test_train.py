@@ -258,6 +258,19 @@ def test_frozen_parts_stay(tmp_path, found):
     ]
 
 
+def test_validation_comes_every_few_epochs_and_at_the_end(tmp_path, found):
+    recipe = dataclasses.replace(TINY, epochs=5, evaluate_every=2)
+    run = fit(recipe, *found, tmp_path, workers=0)
+    assert [row["epoch"] for row in run.history] == [1, 3, 5]
+    assert read_tensors(tmp_path / "state", "state")[0]["step"] == 5
+
+
+@pytest.mark.parametrize("name", ["epochs", "evaluate_every", "batch_size", "crop"])
+def test_counts_of_nothing_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):
+        Recipe(**{name: 0})
+
+
 def test_frozen_norm_needs_something_to_keep():
     with pytest.raises(ValueError, match="frozen_norm"):
         build_network(dataclasses.replace(TINY, frozen_norm=True), 3)

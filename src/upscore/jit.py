@@ -1,16 +1,12 @@
-"""The one place that imports Numba: how kernels are compiled, their vectors, how they share cores.
+"""How Numba's kernels are compiled, and how they share cores.
 
 Kernels are compiled without the GIL and run on a small thread pool of our own instead of Numba's
 threading layers: those either may not be entered from two Python threads at once (workqueue) or
 share OpenMP's state with torch (omp).
-
-LLVM vectorises simple loops by itself. Where a loop must keep several results in registers, the
-vectors below say so: `LANES` numbers that LLVM maps to whatever registers the machine has.
 """
 
 # mypy: disable-error-code="no-untyped-call, untyped-decorator"
 
-import operator
 import os
 import sys
 from collections import deque
@@ -20,21 +16,15 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, models, overload, register_model
-from numba.np.arrayobj import make_array
-
-LANES = 16
+from numba.extending import overload
 
 
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile without the GIL and keep the machine code on disk (`NUMBA_BOUNDSCHECK=1` checks).
 
-    Numba compiles again when the file of a kernel changes, not when this one does: whoever edits
-    this file removes `__pycache__/*.nb?` beside the kernels.
+    Numba compiles again when the file of a kernel changes, not when this one or vectors.py does:
+    whoever edits those removes `__pycache__/*.nb?` beside the kernels.
     """
     return njit(nogil=True, cache=True, error_model="numpy", **options)  # type: ignore[no-any-return]
 
@@ -98,212 +88,3 @@ def share(
     run()
     for other in others:
         other.result()
-
-
-class Vector(types.Type):
-    """The Numba type of `LANES` numbers."""
-
-    def __init__(self, element: Any) -> None:
-        self.element = element
-        super().__init__(name=f"vector({element})")
-
-
-def _llvm(element: Any) -> Any:
-    """Return the LLVM type of one element."""
-    if isinstance(element, types.Float):
-        return ir.FloatType() if element.bitwidth == 32 else ir.DoubleType()
-    return ir.IntType(1 if element == types.boolean else element.bitwidth)
-
-
-def _vector(element: Any) -> Any:
-    return ir.VectorType(_llvm(element), LANES)
-
-
-@register_model(Vector)
-class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, vector: Any) -> None:
-        super().__init__(manager, vector, _vector(vector.element))
-
-
-MASK = Vector(types.boolean)
-
-
-def _intrinsic(function: Callable[..., Any]) -> Any:
-    """Let kernels call what emits LLVM's instructions for given types."""
-    return intrinsic(function)
-
-
-def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
-    """Point at `LANES` elements of a one-dimensional array; both ends are checked if asked for."""
-    view = make_array(kind)(context, builder, array)
-    if context.enable_boundscheck:
-        (length,) = cgutils.unpack_tuple(builder, view.shape, 1)
-        for end in (index, builder.add(index, index.type(LANES - 1))):
-            cgutils.do_boundscheck(context, builder, end, length, 0)
-    return builder.bitcast(builder.gep(view.data, [index]), _vector(kind.dtype).as_pointer())
-
-
-@_intrinsic
-def load(typing: Any, array: Any, index: Any) -> Any:
-    """`array[index : index + LANES]` of a contiguous array."""
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = _address(context, builder, array, *args)
-        return builder.load(pointer, align=array.dtype.bitwidth // 8)
-
-    return Vector(array.dtype)(array, types.intp), emit
-
-
-@_intrinsic
-def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
-    """`array[index : index + LANES] = vector`, integers cut to the array's type."""
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> None:
-        value, element = args[2], _vector(array.dtype)
-        if value.type != element:
-            value = builder.trunc(value, element)
-        pointer = _address(context, builder, array, *args[:2])
-        builder.store(value, pointer, align=array.dtype.bitwidth // 8)
-
-    return types.void(array, types.intp, vector), emit
-
-
-@_intrinsic
-def prefetch(typing: Any, array: Any, index: Any) -> Any:
-    """Ask for the memory around `array[index]`, which need not exist."""
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> None:
-        start = make_array(array)(context, builder, args[0]).data
-        word = ir.IntType(32)
-        pointer = builder.bitcast(builder.gep(start, [args[1]]), cgutils.voidptr_t)
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word, word, word])
-        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(ask, [pointer, word(0), word(2), word(1)])  # to read, into the second level
-
-    return types.void(array, types.intp), emit
-
-
-@_intrinsic
-def splat(typing: Any, number: Any) -> Any:
-    """`number` in every lane."""
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        one = builder.insert_element(_vector(number)(ir.Undefined), args[0], ir.IntType(32)(0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        return builder.shuffle_vector(one, _vector(number)(ir.Undefined), zeros)
-
-    return Vector(number)(number), emit
-
-
-@_intrinsic
-def widen(typing: Any, value: Any) -> Any:
-    """A number or vector as float32 (float64 stays): uint16 holds IEEE halves, int16 bfloat16."""
-    element = value.element if isinstance(value, Vector) else value
-    wide = element if isinstance(element, types.Float) else types.float32
-    result = Vector(wide) if isinstance(value, Vector) else wide
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        def shaped(one: Any) -> Any:
-            return ir.VectorType(one, LANES) if isinstance(value, Vector) else one
-
-        (x,) = args
-        if element == types.uint16:
-            return builder.fpext(builder.bitcast(x, shaped(ir.HalfType())), shaped(ir.FloatType()))
-        if element == types.int16:
-            word = shaped(ir.IntType(32))
-            sixteen = ir.Constant(word, [16] * LANES if isinstance(value, Vector) else 16)
-            return builder.bitcast(
-                builder.shl(builder.zext(x, word), sixteen), shaped(ir.FloatType())
-            )
-        return x
-
-    return result(value), emit
-
-
-@_intrinsic
-def narrow(typing: Any, value: Any) -> Any:
-    """A vector of float64 as float32; one of float32 stays."""
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return (
-            args[0]
-            if value.element == types.float32
-            else builder.fptrunc(args[0], _vector(types.float32))
-        )
-
-    return Vector(types.float32)(value), emit
-
-
-@_intrinsic
-def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """`a * b + c`, rounded once where the machine can."""
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind = _vector(a.element)
-        name = f"llvm.fmuladd.v{LANES}f{a.element.bitwidth}"
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(kind, [kind] * 3), name
-        )
-        return builder.call(function, args)
-
-    return a(a, b, c), emit
-
-
-@_intrinsic
-def where(typing: Any, mask: Any, a: Any, b: Any) -> Any:
-    """Lane by lane, `a if mask else b`."""
-    return a(mask, a, b), lambda context, builder, sig, args: builder.select(*args)
-
-
-@_intrinsic
-def bits(typing: Any, mask: Any) -> Any:
-    """A mask as an integer whose lowest bit is the first lane."""
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.zext(builder.bitcast(args[0], ir.IntType(LANES)), ir.IntType(32))
-
-    return types.int32(mask), emit
-
-
-@_intrinsic
-def exponent(typing: Any, shifted: Any) -> Any:
-    """Two to the power of whole float32 numbers from -126 to 127 to which 1.5 * 2**23 was added."""
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        word = _vector(types.int32)
-        whole = builder.shl(builder.bitcast(args[0], word), ir.Constant(word, [23] * LANES))
-        biased = builder.add(whole, ir.Constant(word, [127 << 23] * LANES))
-        return builder.bitcast(biased, _vector(types.float32))
-
-    return shifted(shifted), emit
-
-
-def _operator(function: Any, emit: Callable[..., Any], mask: bool = False) -> None:
-    """Give an operator its meaning between two vectors of one type."""
-
-    @infer_global(function)
-    class Template(AbstractTemplate):
-        def generic(self, args: Any, kws: Any) -> Any:
-            if len(args) == 2 and isinstance(args[0], Vector) and args[0] == args[1]:
-                return signature(MASK if mask else args[0], *args)
-            return None
-
-    @lower_builtin(function, Vector, Vector)
-    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return emit(builder, *args)
-
-
-_operator(operator.add, lambda builder, a, b: builder.fadd(a, b))
-_operator(operator.sub, lambda builder, a, b: builder.fsub(a, b))
-_operator(operator.mul, lambda builder, a, b: builder.fmul(a, b))
-_operator(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
-_operator(operator.and_, lambda builder, a, b: builder.and_(a, b))
-_operator(operator.or_, lambda builder, a, b: builder.or_(a, b))
-for _function, _sign in (
-    (operator.lt, "<"),
-    (operator.gt, ">"),
-    (operator.ge, ">="),
-    (operator.eq, "=="),
-):
-    _operator(_function, lambda builder, a, b, s=_sign: builder.fcmp_ordered(s, a, b), mask=True)
-_operator(operator.ne, lambda builder, a, b: builder.fcmp_unordered("!=", a, b), mask=True)

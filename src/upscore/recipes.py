@@ -18,8 +18,8 @@ class Recipe:
     names parts of the encoder, by the beginnings of their parameters' names, that keep their
     pretrained weights. `frozen_norm` keeps the statistics and scales of the encoder's batch
     normalisation (it must be off where they are still to be learned). `ema` is the decay per step
-    of the averaged weights, which are those evaluated and kept. `batch_size` is global: over all
-    processes.
+    of the averaged weights, which are those kept, and evaluated every `evaluate_every` epochs and
+    at the end. `batch_size` is global: over all processes.
     """
 
     architecture: str = "fcn4s"
@@ -29,6 +29,7 @@ class Recipe:
     frozen_norm: bool = True
     freeze: tuple[str, ...] = ()
     epochs: int = 30
+    evaluate_every: int = 1
     batch_size: int = 16
     crop: int = 352
     scale: tuple[float, float] = (0.5, 2.0)
@@ -47,6 +48,13 @@ class Recipe:
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     seed: int = 0
     mapping: Mapping[str, tuple[str, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "evaluate_every", "batch_size", "crop"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not isinstance(self.scale, tuple | list) or len(self.scale) != 2:
+            raise ValueError(f"scale must be a pair (low, high), not {self.scale!r}")
 
 
 # The first two of tf_efficientnet_lite0's seven groups: generic, and the dearest at full size.
@@ -68,9 +76,10 @@ RECIPES = {
     "camvid": Recipe(
         freeze=_EARLY,
         batch_size=8,
-        crop=384,
-        scale=(0.75, 2.0),
+        crop=448,
+        scale=(1.0, 2.5),
         epochs=60,
+        evaluate_every=5,
         encoder_rate=5e-4,
         decoder_rate=2e-3,
         class_weights="sqrt-median",

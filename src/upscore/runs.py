@@ -184,7 +184,9 @@ class Run:
                 self._losses.append(loss)
                 if step % 10 == 0 or step == total:
                     recent = float(torch.stack(self._losses[-10:]).mean())
-                    text = f"loss {recent:.3f}  best validation mIoU {self.best:.3f}"
+                    text = f"loss {recent:.3f}"
+                    if self.history:
+                        text += f"  best validation mIoU {self.best:.3f}"
                     bar.update(task, completed=step, description=text)
                     if step % 50 == 0 and not bar.console.is_terminal:
                         bar.console.print(f"step {step}/{total}  {text}")

@@ -133,7 +133,8 @@ def fit(
             average.update_parameters(network)
             step += 1
             advance(accelerator.reduce(loss.detach(), "sum") / count)
-            if step % epoch == 0:
+            left, within = divmod(total - step, epoch)
+            if within == 0 and left % recipe.evaluate_every == 0:
                 mine = range(rank, len(validation), world)
                 with accelerator.autocast():
                     counts, _ = confusion_of(cast(FCN, average.module), spec, validation, mine)
@@ -141,7 +142,7 @@ def fit(
                 scores = metrics.scores(counts.cpu().numpy())
                 if run.record(step // epoch, step, scores):
                     run.save("best", average.module, spec)
-            if step % epoch == 0 or step % save_every == 0:
+            if within == 0 or step % save_every == 0:
                 run.save_state(step, network, average, optimizer, accelerator.scaler)
     run.save("last", average.module, spec)
     accelerator.end_training()

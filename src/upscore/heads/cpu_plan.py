@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscore.heads.eager import positions
-from upscore.jit import LANES
+from upscore.vectors import LANES
 
 TILE = 16  # a tile of labels is written out at once: 16 rows of 16 blocks
 _CACHED = 1 << 16  # scores of one source row that a thread keeps: two rows of float32 are 512 kB

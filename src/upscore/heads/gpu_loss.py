@@ -9,19 +9,17 @@ outputs that sample them, and makes their softmax again from the scores and thos
 
 from functools import lru_cache
 
-import numpy as np
 import torch
 import triton
 import triton.language as tl
 
+from upscore.heads.eager import check_labels
 from upscore.heads.gpu import COLUMNS, compute_dtype, launching, lerp, read, rows_per_tile, sampling
 
 # The source pixels a gradient program owns, and the outputs of a row it visits at a time.
 _PATCH_ROWS = 8
 _PATCH_COLUMNS = 16
 _VISITED = 32
-
-_NO_FAULT = 2**63 - 1
 
 
 def cross_entropy(
@@ -56,7 +54,7 @@ def cross_entropy(
         log_sum = torch.empty((batch, H, W), dtype=dtype, device=device)
         losses = torch.empty((batch, H, W) if per_pixel else programs, dtype=dtype, device=device)
         totals = torch.empty(programs, dtype=dtype, device=device)
-        faults = torch.empty(programs, dtype=torch.int64, device=device)
+        faults = torch.empty(programs, dtype=torch.int32, device=device)
         _forward[(programs,)](
             scores,
             target,
@@ -99,22 +97,10 @@ def cross_entropy(
                 num_warps=4,
                 enable_fp_fusion=True,
             )
-        if not (scores.is_cuda and torch.cuda.is_current_stream_capturing()):
-            _check_labels(target, faults, classes, ignore_index)
+        capturing = scores.is_cuda and torch.cuda.is_current_stream_capturing()
+        if not capturing and faults.any():
+            check_labels(target, classes, ignore_index)
         return losses if per_pixel else _sum(losses), _sum(totals), gradient
-
-
-def _check_labels(
-    target: torch.Tensor, faults: torch.Tensor, classes: int, ignore_index: int
-) -> None:
-    """Raise if a program met a label that is neither a class nor ignored, naming the first."""
-    fault = int(faults.min()) if faults.numel() else _NO_FAULT
-    if fault != _NO_FAULT:
-        at = tuple(int(i) for i in np.unravel_index(fault, target.shape))
-        raise ValueError(
-            f"target holds {int(target[at])} at {list(at)}, which is neither a class "
-            f"(0 to {classes - 1}) nor ignore_index ({ignore_index})"
-        )
 
 
 def _factors(
@@ -198,7 +184,7 @@ def _forward(
     left = low.to(tl.int64) * scores_x
     right = tl.minimum(low + 1, w - 1).to(tl.int64) * scores_x
 
-    fault = tl.full((), 2**63 - 1, tl.int64)
+    wrong = tl.zeros((ROWS, COLUMNS), tl.int32)
     loss_sum = tl.zeros((ROWS, COLUMNS), dtype)
     total = tl.zeros((ROWS, COLUMNS), dtype)
     last = tl.load(y_edges + band + 1)
@@ -242,7 +228,7 @@ def _forward(
         loss = tl.where(counted, loss, 0)
         total += tl.where(counted, tl.load(factors + known), 0)
         at = (image * H + row[:, None]) * W + column[None, :]
-        fault = tl.minimum(fault, tl.min(tl.where(counted & (label < 0), at, 2**63 - 1)))
+        wrong += (counted & (label < 0)).to(tl.int32)
         tl.store(log_sum + at, best + rest, mask=inside)
         if PER_PIXEL:
             tl.store(losses + at, loss, mask=inside)
@@ -251,7 +237,7 @@ def _forward(
     if not PER_PIXEL:
         tl.store(losses + program, tl.sum(loss_sum))
     tl.store(totals + program, tl.sum(total))
-    tl.store(faults + program, fault)
+    tl.store(faults + program, tl.sum(wrong))
 
 
 @triton.jit
