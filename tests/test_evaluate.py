@@ -107,6 +107,24 @@ def test_classes_are_matched_by_name(folder, model, tmp_path):
     assert result.protocol["classes_left_out_of_the_mean"] == ["fish"]
 
 
+def test_photos_are_scored_at_the_long_side_asked_for(folder, model, tmp_path):
+    network, spec = models.load(model)
+    for name, parameter in network.named_parameters():
+        if name.startswith("classify_") and parameter.ndim > 1:
+            torch.nn.init.normal_(parameter)  # so that not all labels are the same
+    dataset = data.find(folder, "val")
+    expected = {}
+    for side in (32, 96, None):
+        sized = replace(spec, long_side=side)
+        expected[side], _ = confusion_of(network, sized, dataset, range(len(dataset)))
+    assert not np.array_equal(expected[32], expected[96])
+    models.save(tmp_path, network, replace(spec, long_side=96))
+    for given, side in (("trained", 96), (32, 32), (None, None)):
+        result = evaluate(folder, tmp_path, long_side=given, progress=False)
+        np.testing.assert_array_equal(result.confusion, expected[side])
+        assert (f"long side of {side} pixels" in result.protocol["resolution"]) == bool(side)
+
+
 def test_a_model_brings_its_own_mapping(folder, tmp_path):
     card = {"mapping": {"other": ["*"], "cat": ["cat"]}}
     model = saved(tmp_path, ("other", "cat"), card)

@@ -31,6 +31,13 @@ Layout = Annotated[
 Mapping = Annotated[
     Path | None, typer.Option(help="A file that merges or ignores classes: `pet = cat, dog`.")
 ]
+LongSide = Annotated[
+    int | None,
+    typer.Option(
+        help="Bring photos to this long side for the network, not to what the model says; "
+        "0 leaves them as they are."
+    ),
+]
 Skip = Annotated[Path | None, typer.Option(help="A file that lists photos and masks to leave out.")]
 
 
@@ -113,6 +120,7 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="A folder with photos and masks.")],
     model: Model = "bundled",
     split: Annotated[str, typer.Option(help="Which part of the data.")] = "val",
+    long_side: LongSide = None,
     json: Annotated[Path | None, typer.Option(help="Write all numbers to this file.")] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write report.html and its pictures to this folder.")
@@ -128,6 +136,7 @@ def evaluate(
         data,
         model,
         split=split,
+        **_sized(long_side),
         json_file=json,
         report=report,
         layout=layout,
@@ -156,16 +165,14 @@ def predict(
     photos: Annotated[list[str], typer.Argument(help="Files, folders or patterns.")],
     output: Output,
     model: Model = "bundled",
-    long_side: Annotated[
-        int | None,
-        typer.Option(help="Bring photos to this long side for the network, not to what it says."),
-    ] = None,
+    long_side: LongSide = None,
     max_pixels: Annotated[
         int | None, typer.Option(help="Refuse photos of more pixels before decoding them.")
     ] = None,
 ) -> None:
     """Label photos: a palette PNG, an overlay and a summary; exit code 1 if any file failed."""
-    _predict(photos, output, model, long_side=long_side, max_pixels=max_pixels)
+    limits = {} if max_pixels is None else {"max_pixels": max_pixels}
+    _predict(photos, output, model, **limits, **_sized(long_side))
 
 
 @app.command()
@@ -216,8 +223,7 @@ def main() -> None:
 def _predict(photos: list[Any], output: Path, model: str, **limits: Any) -> None:
     from upscore.predict import predict_files
 
-    given = {name: limit for name, limit in limits.items() if limit is not None}
-    summary = predict_files(photos, output, model, **given)
+    summary = predict_files(photos, output, model, **limits)
     for record in summary.ok:
         found = ", ".join(f"{name} {share:.0%}" for name, share in record["classes"].items())
         print(f"{record['file']}: {found}")
@@ -226,6 +232,10 @@ def _predict(photos: list[Any], output: Path, model: str, **limits: Any) -> None
         for record in summary.failed:
             print(record["error"], file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _sized(long_side: int | None) -> dict[str, Any]:
+    return {} if long_side is None else {"long_side": long_side or None}
 
 
 def _skip_list(path: Path | None) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from upscore.ahead import ahead
 from upscore.data import DataError, Dataset
 from upscore.files import write_json
 from upscore.metrics import VOID, Counts, Floats
-from upscore.models import FCN, Spec, load
-from upscore.predict import label_map, pick
+from upscore.models import FCN, Spec
+from upscore.predict import LongSide, label_map, load_for
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,7 @@ def evaluate(
     mapping: Any = None,
     skip: Collection[str | Path] = (),
     device: str | torch.device | None = None,
+    long_side: LongSide = "trained",
     json_file: str | Path | None = None,
     report: str | Path | None = None,
     progress: bool = True,
@@ -147,7 +148,7 @@ def evaluate(
         split: which part of the data.
         layout, mapping, skip: as for `upscore.data.find`. Where the data have classes that the
             model does not know, and no mapping is given, the one it was trained with is used.
-        device: where the network runs; a GPU where there is one, if not given.
+        device, long_side: as for `upscore.Predictor`.
         json_file: where to write `Evaluation.to_dict()`.
         report: a folder for report.html, which needs no network, and its pictures.
         progress: show a progress bar on standard error.
@@ -160,8 +161,7 @@ def evaluate(
     for folder in (json_file and Path(json_file).parent, report):
         if folder:  # now, not after the work
             Path(folder).mkdir(parents=True, exist_ok=True)
-    network, spec = load(model, pick(device))
-    network.to(memory_format=torch.channels_last)
+    network, spec = load_for(device, model, long_side)
     dataset, used = _matched(Path(data), spec, split, layout, mapping, skip)
     indices = track(
         range(len(dataset)), "Evaluating", console=Console(stderr=True), disable=not progress

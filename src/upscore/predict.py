@@ -25,6 +25,7 @@ from upscore.heads import argmax
 from upscore.models import FCN, Spec, load, normalise
 
 Photo = str | PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+LongSide = int | Literal["trained"] | None
 
 _JPEG_SIDE = 65_500
 
@@ -122,15 +123,10 @@ class Predictor:
         model: str | Path = "bundled",
         *,
         device: str | torch.device | None = None,
-        long_side: int | Literal["trained"] | None = "trained",
+        long_side: LongSide = "trained",
         max_pixels: int = images.MAX_PIXELS,
     ) -> None:
-        if isinstance(long_side, int) and long_side < 1:
-            raise ValueError(f"long_side must be at least 1 pixel or None, not {long_side}")
-        self.model, self.spec = load(model, pick(device))
-        self.model.to(memory_format=torch.channels_last)
-        if long_side != "trained":
-            self.spec = replace(self.spec, long_side=long_side)
+        self.model, self.spec = load_for(device, model, long_side)
         self.max_pixels = max_pixels
 
     def __call__(self, photo: Photo) -> Prediction:
@@ -194,7 +190,7 @@ def predict_files(
     model: str | Path = "bundled",
     *,
     device: str | torch.device | None = None,
-    long_side: int | Literal["trained"] | None = "trained",
+    long_side: LongSide = "trained",
     max_pixels: int = images.MAX_PIXELS,
     progress: bool = True,
 ) -> Summary:
@@ -321,9 +317,16 @@ def _named(found: Iterable[tuple[Path, Path]]) -> Iterator[tuple[Path, str]]:
         yield path, name
 
 
-def pick(device: str | torch.device | None) -> torch.device:
-    """The device asked for, else a GPU where there is one, else the CPU."""
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+def load_for(
+    device: str | torch.device | None, model: str | Path, long_side: LongSide
+) -> tuple[FCN, Spec]:
+    """A model on the device asked for, else a GPU where there is one, and its spec so sized."""
+    if isinstance(long_side, int) and long_side < 1:
+        raise ValueError(f"long_side must be at least 1 pixel or None, not {long_side}")
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    network, spec = load(model, where)
+    network.to(memory_format=torch.channels_last)
+    return network, spec if long_side == "trained" else replace(spec, long_side=long_side)
 
 
 def _device_of(model: FCN) -> torch.device:
