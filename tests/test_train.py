@@ -271,6 +271,12 @@ def test_counts_of_nothing_are_refused(name):
         Recipe(**{name: 0})
 
 
+@pytest.mark.parametrize("scale", [2, (0.5, 1, 2)])
+def test_a_scale_is_a_pair(scale):
+    with pytest.raises(ValueError, match="scale must be a pair"):
+        Recipe(scale=scale)
+
+
 def test_frozen_norm_needs_something_to_keep():
     with pytest.raises(ValueError, match="frozen_norm"):
         build_network(dataclasses.replace(TINY, frozen_norm=True), 3)
