@@ -27,6 +27,7 @@ LEAVES = {
     "files": set(),
     "images": set(),
     "jit": set(),
+    "memory": set(),
     "vectors": set(),
     "metrics": set(),
     "recipes": set(),

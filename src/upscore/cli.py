@@ -74,8 +74,10 @@ def train(
     workers: Annotated[int, typer.Option(help="Processes that decode photos.")] = 2,
 ) -> None:
     """Train a network on your photos and masks."""
+    from upscore.memory import keep_freed
     from upscore.train import train as run
 
+    keep_freed()
     options = {"epochs": epochs, "batch_size": batch_size, "crop": crop, "encoder": encoder}
     given = {name: value for name, value in options.items() if value is not None}
     result = run(
