@@ -120,7 +120,7 @@ def test_public_names_resolve_and_nothing_else_is_public():
 
 def test_functions_are_not_shadowed_by_the_modules_that_hold_them():
     code = (
-        "import upscore.train, upscore.evaluate, upscore.explain.layers, upscore.upsample\n"
+        "import upscore.training.train, upscore.evaluation.evaluate, upscore.explanation.layers, upscore.upsampling\n"
         "names = 'train', 'evaluate', 'explain', 'upsample'\n"
         "print(*[callable(getattr(upscore, name)) for name in names])"
     )

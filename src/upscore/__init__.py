@@ -3,55 +3,47 @@
 Importing this module needs NumPy alone; every public name is loaded when it is first used.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from upscore.version import __version__
 
 if TYPE_CHECKING:
     from upscore.conv import conv_transpose1d as conv_transpose1d
     from upscore.conv import conv_transpose2d as conv_transpose2d
     from upscore.conv import conv_transpose3d as conv_transpose3d
-    from upscore.evaluate import evaluate as evaluate
-    from upscore.explain import explain as explain
+    from upscore.errors import UpscoreError as UpscoreError
+    from upscore.evaluation.evaluate import evaluate as evaluate
+    from upscore.explanation.explain import explain as explain
     from upscore.filters import bilinear_filter as bilinear_filter
-    from upscore.heads import argmax as argmax
-    from upscore.heads import cross_entropy as cross_entropy
-    from upscore.predict import Predictor as Predictor
-    from upscore.train import train as train
-    from upscore.upsample import upsample as upsample
-
-__version__ = "0.1.0"
+    from upscore.heads.argmax import argmax as argmax
+    from upscore.heads.cross_entropy import cross_entropy as cross_entropy
+    from upscore.inference.load import load as load
+    from upscore.inference.segmenter import Segmenter as Segmenter
+    from upscore.prediction.predictor import Predictor as Predictor
+    from upscore.training.train import train as train
+    from upscore.upsampling import upsample as upsample
 
 # Public name -> the module that holds it.
 _HOME = {
-    "Predictor": "upscore.predict",
-    "argmax": "upscore.heads",
+    "Predictor": "upscore.prediction.predictor",
+    "Segmenter": "upscore.inference.segmenter",
+    "UpscoreError": "upscore.errors",
+    "argmax": "upscore.heads.argmax",
     "bilinear_filter": "upscore.filters",
     "conv_transpose1d": "upscore.conv",
     "conv_transpose2d": "upscore.conv",
     "conv_transpose3d": "upscore.conv",
-    "cross_entropy": "upscore.heads",
-    "evaluate": "upscore.evaluate",
-    "explain": "upscore.explain",
-    "train": "upscore.train",
-    "upsample": "upscore.upsample",
+    "cross_entropy": "upscore.heads.cross_entropy",
+    "evaluate": "upscore.evaluation.evaluate",
+    "explain": "upscore.explanation.explain",
+    "load": "upscore.inference.load",
+    "train": "upscore.training.train",
+    "upsample": "upscore.upsampling",
 }
-_MODULES = {"compat", "data", "definition", "filters", "geometry", "metrics", "models", "nn"}
+_MODULES = {"compat", "data", "definition", "filters", "geometry", "images", "models", "nn"}
 
 __all__ = ["__version__", *sorted(_HOME)]
-
-
-class _Package(ModuleType):
-    """Keeps `upscore.train` the function when Python binds the submodule of the same name here."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in _HOME and isinstance(value, ModuleType):
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

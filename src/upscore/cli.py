@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from upscore.recipes import RECIPES, Recipe
+from upscore.errors import ArgumentError
+from upscore.training.recipe import RECIPES, Recipe
 
 app = typer.Typer(
     name="upscore",
@@ -74,8 +75,8 @@ def train(
     workers: Annotated[int, typer.Option(help="Processes that decode photos.")] = 2,
 ) -> None:
     """Train a network on your photos and masks."""
-    from upscore.memory import keep_freed
-    from upscore.train import train as run
+    from upscore.training.allocator import keep_freed
+    from upscore.training.train import train as run
 
     keep_freed()
     options = {"epochs": epochs, "batch_size": batch_size, "crop": crop, "encoder": encoder}
@@ -132,7 +133,7 @@ def evaluate(
     skip: Skip = None,
 ) -> None:
     """Score a model: one confusion matrix over the whole set, at the masks' own size."""
-    from upscore.evaluate import evaluate as run
+    from upscore.evaluation.evaluate import evaluate as run
 
     result = run(
         data,
@@ -185,7 +186,7 @@ def upsample(
     edges: Annotated[str, typer.Option(help="held, or zeros as the layer alone does.")] = "held",
 ) -> None:
     """Enlarge an image with a bilinear transposed convolution."""
-    from upscore.upsample import upsample_file
+    from upscore.upsampling import upsample_file
 
     pixels = upsample_file(photo, output, factor, edges=edges)
     print(f"{output}: {pixels.shape[1]} x {pixels.shape[0]} pixels")
@@ -202,15 +203,15 @@ def explain(
     open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
 ) -> None:
     """Write the page that explains transposed convolution; needs no network to read."""
-    from upscore.explain import explain as examine
-    from upscore.explain import open_page, write_page
+    from upscore.explanation import explain as examine
+    from upscore.explanation import open_page, write_page
 
     explanation = examine(model) if model else None
     if explanation is not None:
         Console().print(explanation)
     print(write_page(output, explanation))
     if open_ and not open_page(output):
-        raise ValueError(f"no browser could be started; open {output} yourself")
+        raise ArgumentError(f"no browser could be started; open {output} yourself")
 
 
 def main() -> None:
@@ -223,7 +224,7 @@ def main() -> None:
 
 
 def _predict(photos: list[Any], output: Path, model: str, **limits: Any) -> None:
-    from upscore.predict import predict_files
+    from upscore.prediction.predictor import predict_files
 
     summary = predict_files(photos, output, model, **limits)
     for record in summary.ok:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from upscore.errors import ArgumentError, ArgumentTypeError
 from upscore.geometry import Axis, linear_positions, pytorch, whole
 
 Array = NDArray[Any]
@@ -44,7 +45,7 @@ def convolution_matrix(weight: Array, axes: Axes) -> Array:
     size_in, size_out = [a.size_in for a in axes], [a.size_out for a in axes]
     shape = (weight.shape[0] * prod(size_in), weight.shape[1] * prod(size_out))
     if prod(shape) > MOST_ELEMENTS:
-        raise ValueError(f"a matrix of {shape} has more than {MOST_ELEMENTS} elements")
+        raise ArgumentError(f"a matrix of {shape} has more than {MOST_ELEMENTS} elements")
     matrix = np.zeros((weight.shape[0], *size_in, weight.shape[1], *size_out), weight.dtype)
     for pixel in np.ndindex(*size_in):
         for tap in np.ndindex(weight.shape[2:]):
@@ -173,21 +174,21 @@ def conv_transpose(
     x, weight = _numbers("x", x), _numbers("weight", weight)
     dim = weight.ndim - 2
     if dim < 1 or weight.size == 0:
-        raise ValueError(
+        raise ArgumentError(
             f"weight must be (channels, outputs // groups, *kernel) with at least one element, "
             f"not of shape {weight.shape}"
         )
     batch = x[np.newaxis] if x.ndim == dim + 1 else x
     if batch.ndim != dim + 2:
-        raise ValueError(
+        raise ArgumentError(
             f"x must be (batch, channels, *size) or (channels, *size) with as many spatial axes as "
             f"weight {weight.shape} has, {dim}, not of shape {x.shape}"
         )
     if view not in VIEWS:
-        raise ValueError(f"view must be one of {', '.join(VIEWS)}, not {view!r}")
+        raise ArgumentError(f"view must be one of {', '.join(VIEWS)}, not {view!r}")
     channels, outputs = batch.shape[1], weight.shape[1] * whole("groups", groups, 1)
     if channels != weight.shape[0] or channels % groups:
-        raise ValueError(
+        raise ArgumentError(
             f"x has {channels} channels, weight takes {weight.shape[0]}, and there are {groups} "
             f"groups: the first two must be equal and divisible by the third"
         )
@@ -205,7 +206,7 @@ def conv_transpose(
     ]
     shape = (len(batch), outputs, *(a.size_out for a in axes))
     if prod(shape) > MOST_ELEMENTS:
-        raise ValueError(f"an output of {shape} has more than {MOST_ELEMENTS} elements")
+        raise ArgumentError(f"an output of {shape} has more than {MOST_ELEMENTS} elements")
     dtype = np.result_type(x, weight, np.int64)
     parts = zip(
         np.split(batch.astype(dtype), groups, axis=1),
@@ -216,7 +217,7 @@ def conv_transpose(
     if bias is not None:
         bias = _numbers("bias", bias)
         if bias.shape != (outputs,):
-            raise ValueError(f"bias must be of shape ({outputs},), not {bias.shape}")
+            raise ArgumentError(f"bias must be of shape ({outputs},), not {bias.shape}")
         y = y + bias.reshape(-1, *(1,) * dim)
     return y if batch is x else y[0]
 
@@ -241,7 +242,7 @@ def upsample_linear(
     y = _numbers("scores", scores).astype(np.float64)
     sizes = tuple(size) if isinstance(size, Iterable) else (size, size)
     if y.ndim < len(sizes):
-        raise ValueError(f"size {sizes} needs {len(sizes)} axes, scores have shape {y.shape}")
+        raise ArgumentError(f"size {sizes} needs {len(sizes)} axes, scores have shape {y.shape}")
     for axis, size_out in enumerate(sizes, start=y.ndim - len(sizes)):
         low, high, weight = linear_positions(
             y.shape[axis], size_out, align_corners=align_corners, stride=stride
@@ -255,7 +256,7 @@ def _numbers(name: str, value: ArrayLike) -> Array:
     """Return `value` as an array of numbers."""
     array = np.asarray(value)
     if array.dtype.kind not in "biufc":
-        raise TypeError(f"{name} must hold numbers, not {array.dtype}")
+        raise ArgumentTypeError(f"{name} must hold numbers, not {array.dtype}")
     return array
 
 
@@ -263,5 +264,7 @@ def _per_axis(name: str, value: Any, dim: int) -> tuple[Any, ...]:
     """Return one value for each axis."""
     values = tuple(value) if isinstance(value, Iterable) else (value,) * dim
     if len(values) != dim:
-        raise ValueError(f"{name} must be one number or {dim} of them, one an axis, not {value!r}")
+        raise ArgumentError(
+            f"{name} must be one number or {dim} of them, one an axis, not {value!r}"
+        )
     return values

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from upscore.errors import ArgumentError
 from upscore.geometry import whole
 
 FloatArray = NDArray[np.float64]
@@ -90,7 +91,7 @@ def channelwise_weight(taps: ArrayLike, channels: int, *, groups: int = 1) -> Fl
            [0., 2.]])
     """
     if whole("channels", channels, 1) % whole("groups", groups, 1):
-        raise ValueError(f"{channels} channels cannot be divided into {groups} groups")
+        raise ArgumentError(f"{channels} channels cannot be divided into {groups} groups")
     diagonal = np.tile(np.eye(channels // groups), (groups, 1))
     weight: FloatArray = np.multiply.outer(diagonal, np.asarray(taps, np.float64))
     return weight
@@ -122,7 +123,7 @@ def icnr(weight: ArrayLike, factor: int) -> FloatArray:
     """
     small = np.asarray(weight, np.float64)
     if small.ndim < 3:
-        raise ValueError(f"weight must be (out, in, *kernel), not of shape {small.shape}")
+        raise ArgumentError(f"weight must be (out, in, *kernel), not of shape {small.shape}")
     return np.repeat(small, whole("factor", factor, 1) ** (small.ndim - 2), axis=0)
 
 
@@ -141,10 +142,12 @@ def checkerboard(kernel: int | NDArray[np.generic], stride: int | Sequence[int])
     """
     taps = kernel if isinstance(kernel, np.ndarray) else np.ones(whole("kernel", kernel, 1))
     if not taps.size:
-        raise ValueError(f"a kernel must have at least one tap, not the shape {taps.shape}")
+        raise ArgumentError(f"a kernel must have at least one tap, not the shape {taps.shape}")
     strides = stride if isinstance(stride, Sequence) else (stride,) * taps.ndim
     if len(strides) != taps.ndim:
-        raise ValueError(f"{len(strides)} strides for a kernel of {taps.ndim} axes: give one each")
+        raise ArgumentError(
+            f"{len(strides)} strides for a kernel of {taps.ndim} axes: give one each"
+        )
     steps = [whole("stride", s, 1) for s in strides]
     sums = np.array(
         [

@@ -21,6 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from upscore.errors import ArgumentError, ArgumentTypeError
+
 
 def whole(name: str, value: object, least: int = 0) -> int:
     """Return `value` as an int of at least `least`, or say what was expected."""
@@ -29,9 +31,9 @@ def whole(name: str, value: object, least: int = 0) -> int:
         symbol = type(value).__name__ == "SymInt"
         number: int = value if symbol else operator.index(value)  # type: ignore[arg-type, assignment]
     except TypeError:
-        raise TypeError(f"{name} must be a whole number, not {value!r}") from None
+        raise ArgumentTypeError(f"{name} must be a whole number, not {value!r}") from None
     if number < least:
-        raise ValueError(f"{name} must be at least {least}, not {number}")
+        raise ArgumentError(f"{name} must be at least {least}, not {number}")
     return number
 
 
@@ -55,7 +57,7 @@ class Axis:
             whole(name, getattr(self, name), 1)
         whole("padding at the beginning", self.begin)
         if self.size_out < 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"cutting {self.begin} and {self.end} pixels from the ends of a full output of "
                 f"{self.full} leaves nothing: cut at most {self.full - 1} in all"
             )
@@ -79,7 +81,7 @@ class Axis:
         """Return this axis with an output of `size_out`, one of those `possible`."""
         if whole("the output's size", size_out) not in possible:
             sizes = f"{possible[0]} to {possible[-1]}" if possible else "none"
-            raise ValueError(
+            raise ArgumentError(
                 f"no output of {size_out} pixels from {self.size_in} with kernel {self.kernel}, "
                 f"stride {self.stride}, dilation {self.dilation} and {begin} pixels cut from the "
                 f"beginning: possible sizes are {sizes}"
@@ -118,7 +120,7 @@ def pytorch(
     if output_size is not None:
         return axis.cut(begin, output_size, range(max(least, 1), least + stride))
     if whole("output_padding", output_padding) >= max(stride, dilation):
-        raise ValueError(
+        raise ArgumentError(
             f"output_padding must be below the stride or the dilation, so at most "
             f"{max(stride, dilation) - 1}, not {output_padding}"
         )
@@ -165,7 +167,7 @@ def tensorflow(
     if padding == "VALID":
         padding = (0, 0)
     if not isinstance(padding, tuple):
-        raise ValueError(f'padding must be "SAME", "VALID" or (begin, end), not {padding!r}')
+        raise ArgumentError(f'padding must be "SAME", "VALID" or (begin, end), not {padding!r}')
     return pytorch(size_in, kernel, stride, padding, 0, dilation, output_size=output_size)
 
 
@@ -178,7 +180,7 @@ def to_tensorflow(axis: Axis) -> tuple[str | tuple[int, int], int]:
     ('SAME', 10)
     """
     if axis.end <= -axis.stride:
-        raise ValueError(
+        raise ArgumentError(
             f"TensorFlow cannot append {-axis.end} pixels of zeros with stride {axis.stride}: an "
             f"output of at most {axis.full - axis.begin + axis.stride - 1} pixels is possible"
         )
@@ -207,7 +209,7 @@ def keras(
     """
     axis = Axis(size_in, kernel, stride, dilation)
     if padding not in ("same", "valid"):
-        raise ValueError(f'padding must be "same" or "valid", not {padding!r}')
+        raise ArgumentError(f'padding must be "same" or "valid", not {padding!r}')
     if output_padding is not None:
         least = axis.full - (axis.extent // 2 * 2 if padding == "same" else 0)
         size_out = least + whole("output_padding", output_padding)
@@ -248,7 +250,7 @@ def to_caffe(axis: Axis) -> tuple[int, int]:
     (0, 1)
     """
     if axis.end < 0:
-        raise ValueError(
+        raise ArgumentError(
             f"Caffe cannot append the {-axis.end} pixels of zeros in an output of "
             f"{axis.size_out}: at most {axis.full - axis.begin} pixels are possible"
         )
@@ -277,7 +279,7 @@ def onnx(
     Axis(size_in=5, kernel=3, stride=2, dilation=1, begin=1, end=0)
     """
     if auto_pad not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
-        raise ValueError(
+        raise ArgumentError(
             f"auto_pad must be NOTSET, VALID, SAME_UPPER or SAME_LOWER, not {auto_pad!r}"
         )
     axis = pytorch(size_in, kernel, stride, (0, 0), output_padding, dilation)
@@ -346,7 +348,7 @@ def crop_offset(grid: Grid, onto: Grid) -> int:
     """
     offset = (onto.start - grid.start) / grid.step
     if onto.step != grid.step or offset < 0 or offset.denominator != 1:
-        raise ValueError(
+        raise ArgumentError(
             f"no crop brings the grid that starts at {grid.start} in steps of {grid.step} onto "
             f"that at {onto.start} in steps of {onto.step}: the steps must agree, and the starts "
             f"differ by a whole number of them, which is {offset}"
@@ -413,7 +415,9 @@ def linear_positions(
     i = np.arange(size_out, dtype=np.int64)
     if stride is not None:
         if align_corners:
-            raise ValueError("stride and align_corners name two different grids: give one of them")
+            raise ArgumentError(
+                "stride and align_corners name two different grids: give one of them"
+            )
         whole("stride", stride, 1)
         above, below = 2 * i + 1 - stride, 2 * stride
     elif align_corners:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from upscore.conv import conv_transpose1d, conv_transpose2d, conv_transpose3d
+from upscore.errors import ArgumentError
 from upscore.filters import bilinear_weight
 
 __all__ = ["ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
@@ -21,7 +22,7 @@ class _Upscore:
     ) -> None:
         super().__init__(*arguments, **options)
         if init not in (None, "bilinear"):
-            raise ValueError(f"init must be None, PyTorch's own, or 'bilinear', not {init!r}")
+            raise ArgumentError(f"init must be None, PyTorch's own, or 'bilinear', not {init!r}")
         self.init, self.algorithm = init, algorithm
         if init is not None:
             self.reset_parameters()
@@ -33,7 +34,7 @@ class _Upscore:
             return
         kernel = tuple(2 * factor - factor % 2 for factor in self.stride)
         if self.in_channels != self.out_channels or self.kernel_size != kernel:
-            raise ValueError(
+            raise ArgumentError(
                 f"init='bilinear' with stride {self.stride} needs kernel {kernel} and as many "
                 f"outputs as inputs, not kernel {self.kernel_size}, {self.in_channels} inputs and "
                 f"{self.out_channels} outputs"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscore import definition, geometry
+from upscore.errors import ArgumentError
 
 
 def get_bilinear_filter(filter_shape: Sequence[int], upscale_factor: int) -> NDArray[np.float32]:
@@ -27,11 +28,11 @@ def get_bilinear_filter(filter_shape: Sequence[int], upscale_factor: int) -> NDA
     array([0.25, 0.75, 0.75, 0.25], dtype=float32)
     """
     if len(filter_shape) != 4:
-        raise ValueError(f"filter_shape must be (height, width, out, in), not {filter_shape}")
+        raise ArgumentError(f"filter_shape must be (height, width, out, in), not {filter_shape}")
     height, width, outputs, inputs = (geometry.whole("filter_shape", n, 1) for n in filter_shape)
     factor = geometry.whole("upscale_factor", upscale_factor, 1)
     if outputs > inputs:
-        raise ValueError(
+        raise ArgumentError(
             f"filter_shape {filter_shape} has no input for outputs {inputs} and beyond"
         )
     centre = factor - 1 if width % 2 else factor - 0.5
@@ -57,7 +58,7 @@ def upsample_layer(bottom: Any, n_channels: int, name: str, upscale_factor: int)
     """
     bottom, channels = _pixels(bottom), geometry.whole("n_channels", n_channels, 1)
     if bottom.shape[3] != channels:
-        raise ValueError(
+        raise ArgumentError(
             f"layer {name!r} enlarges each of {channels} channels, but bottom of shape "
             f"{tuple(bottom.shape)} has {bottom.shape[3]} in its last axis"
         )
@@ -96,12 +97,12 @@ def conv2d_transpose(
     value = _pixels(value)
     expected = (len(value), filters.shape[2])
     if len(output_shape) != 4 or (output_shape[0], output_shape[3]) != expected:
-        raise ValueError(
+        raise ArgumentError(
             f"output_shape must be ({expected[0]}, height, width, {expected[1]}) for value "
             f"{tuple(value.shape)} and filters {tuple(filters.shape)}, not {tuple(output_shape)}"
         )
     if len(strides) != 4 or strides[0] != 1 or strides[3] != 1:
-        raise ValueError(f"strides must be (1, down, across, 1), not {tuple(strides)}")
+        raise ArgumentError(f"strides must be (1, down, across, 1), not {tuple(strides)}")
     pads: list[str | tuple[int, int]] = (
         [padding, padding] if isinstance(padding, str) else [(b, e) for b, e in padding[1:3]]
     )
@@ -121,7 +122,7 @@ def _pixels(value: Any) -> Any:
         value = np.asarray(value)
         value = value if value.dtype.kind == "f" else value.astype(np.float32)
     if value.ndim != 4:
-        raise ValueError(
+        raise ArgumentError(
             f"expected (batch, height, width, channels), not the shape {tuple(value.shape)}"
         )
     return value

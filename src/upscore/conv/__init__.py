@@ -7,6 +7,7 @@ import numpy as np
 from upscore.conv.case import Case, Sizes, describe, kind
 from upscore.conv.paths import PATHS
 from upscore.conv.plan import Plan, choose, plan
+from upscore.errors import ArgumentError
 
 __all__ = [
     "Case",
@@ -124,7 +125,7 @@ def _conv_transpose(
     """Bring the arrays into the form that paths take, check, choose and run."""
     array = kind("input", x)
     if getattr(weight, "ndim", None) != dim + 2:
-        raise ValueError(
+        raise ArgumentError(
             f"weight of a {dim}-D transposed convolution must have {dim + 2} axes "
             f"(in, out // groups, *kernel), not {tuple(np.shape(weight))}"
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from upscore.conv.factor import factors, numbers
+from upscore.errors import ArgumentError, ArgumentTypeError
 from upscore.geometry import Axis, pytorch, whole
 
 Sizes = int | Sequence[int]
@@ -78,7 +79,9 @@ def kind(name: str, array: Any) -> str:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):
         return "torch"
-    raise TypeError(f"{name} must be a NumPy array or a torch tensor, not {type(array).__name__}")
+    raise ArgumentTypeError(
+        f"{name} must be a NumPy array or a torch tensor, not {type(array).__name__}"
+    )
 
 
 def _each(name: str, value: Sizes, dim: int, least: int) -> tuple[int, ...]:
@@ -88,7 +91,7 @@ def _each(name: str, value: Sizes, dim: int, least: int) -> tuple[int, ...]:
     if len(value) == 1:
         return _each(name, value[0], dim, least)
     if len(value) != dim:
-        raise ValueError(f"{name} must be one number or {dim}, one for each axis, not {value!r}")
+        raise ArgumentError(f"{name} must be one number or {dim}, one for each axis, not {value!r}")
     return tuple(whole(name, one, least) for one in value)
 
 
@@ -128,16 +131,20 @@ def describe(
         if other is None:
             continue
         if kind(name, other) != array:
-            raise TypeError(f"input is of {array} and {name} of {kind(name, other)}: give one kind")
+            raise ArgumentTypeError(
+                f"input is of {array} and {name} of {kind(name, other)}: give one kind"
+            )
         if other.dtype != x.dtype:
-            raise TypeError(f"input is {x.dtype} and {name} {other.dtype}: convert one of them")
+            raise ArgumentTypeError(
+                f"input is {x.dtype} and {name} {other.dtype}: convert one of them"
+            )
         if array == "torch" and other.device != x.device:
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"input is on {x.device} and {name} on {other.device}: move one of them"
             )
     dim = weight.ndim - 2
     if not 1 <= dim <= 3:
-        raise ValueError(
+        raise ArgumentError(
             f"weight must be (in, out // groups, *kernel) with 1 to 3 kernel axes, "
             f"not {tuple(weight.shape)}"
         )
@@ -181,23 +188,23 @@ def _case(
     """The case of checked numbers and of arrays that fit each other in all but shape."""
     dim = len(stride)
     if len(shape) != dim + 2:
-        raise ValueError(
+        raise ArgumentError(
             f"input must have {dim + 2} axes (batch, channels and {dim} of the {dim}-D weight "
             f"{weight}), not {shape}"
         )
     batch, channels, *size = shape
     if channels != weight[0]:
-        raise ValueError(
+        raise ArgumentError(
             f"input has {channels} channels and weight takes {weight[0]}: "
             f"weight is (in, out // groups, *kernel), here {weight}"
         )
     if channels == 0 or channels % groups:
-        raise ValueError(f"{channels} input channels cannot be split into {groups} groups")
+        raise ArgumentError(f"{channels} input channels cannot be split into {groups} groups")
     out_channels = weight[1] * groups
     if out_channels == 0:
-        raise ValueError(f"weight {weight} makes no output channels")
+        raise ArgumentError(f"weight {weight} makes no output channels")
     if bias is not None and bias != (out_channels,):
-        raise ValueError(
+        raise ArgumentError(
             f"bias must hold {out_channels} numbers, one an output channel, not {bias}"
         )
     axes = tuple(

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from upscore.conv import depthwise_kernels, separable_kernels
 from upscore.conv.factor import factors
-from upscore.jit import share
+from upscore.errors import ArgumentError
+from upscore.kernels.threads import share
 
 Array = NDArray[Any]
 WORTH_A_THREAD = 2**17  # outputs, some 40 microseconds
@@ -56,7 +57,7 @@ class Launch:
         if separable:
             outer = factors(self.filters)
             if outer is None:
-                raise ValueError(
+                raise ArgumentError(
                     "algorithm 'separable' needs filters that are outer products of a column and "
                     "a row, and these are not: take 'depthwise' or 'auto'"
                 )

@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from upscore.jit import kernel, share
+from upscore.kernels.compile import kernel
+from upscore.kernels.threads import share
 
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from upscore.conv.case import Case
 from upscore.conv.paths import PATHS
+from upscore.errors import ArgumentError
 
 
 class Rule(NamedTuple):
@@ -138,16 +139,16 @@ def choose(case: Case, algorithm: str = "auto") -> tuple[str, str]:
 def _choice(case: Case, algorithm: str) -> tuple[str, str]:
     if algorithm != "auto":
         if algorithm not in PATHS:
-            raise ValueError(f"algorithm must be auto, {', '.join(PATHS)}, not {algorithm!r}")
+            raise ArgumentError(f"algorithm must be auto, {', '.join(PATHS)}, not {algorithm!r}")
         why = PATHS[algorithm].why_not(case)
         if why is not None:
-            raise ValueError(f"algorithm {algorithm!r} cannot serve this: {why}")
+            raise ArgumentError(f"algorithm {algorithm!r} cannot serve this: {why}")
         return algorithm, "asked for"
     for rule in _rules(case):
         if rule.when(case) and PATHS[rule.path].why_not(case) is None:
             return rule.path, rule.reason
     reasons = "".join(f"\n  {name}: {path.why_not(case)}" for name, path in PATHS.items())
-    raise ValueError(f"no path can serve {case}:{reasons}")
+    raise ArgumentError(f"no path can serve {case}:{reasons}")
 
 
 _known_choice = lru_cache(1024)(_choice)

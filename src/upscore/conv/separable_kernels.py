@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from upscore.conv.bfloat16 import narrow, widen
-from upscore.jit import kernel
+from upscore.kernels.bfloat16 import narrow, widen
+from upscore.kernels.compile import kernel
 
 Array = NDArray[Any]
 

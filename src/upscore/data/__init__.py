@@ -11,9 +11,9 @@ from upscore.data.check import skip_list as skip_list
 from upscore.data.dataset import Dataset as Dataset
 from upscore.data.dataset import find as find
 from upscore.data.dataset import splits as splits
-from upscore.data.layouts import DataError as DataError
 from upscore.data.layouts import Problem as Problem
 from upscore.data.layouts import Sample as Sample
+from upscore.errors import DataError as DataError
 
 if TYPE_CHECKING:
     from upscore.data.transforms import TrainTransform as TrainTransform

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from upscore import images
 from upscore.data.classes import VOID
 from upscore.data.dataset import Dataset
-from upscore.data.layouts import DataError, Problem, Sample, read_text
+from upscore.data.layouts import Problem, Sample, read_text
 from upscore.data.masks import Decoder, Pixels
+from upscore.errors import ArgumentError, DataError
 
 Progress = Callable[[int, int], object]
 T = TypeVar("T")
@@ -61,7 +62,7 @@ def check(
     """
     unknown = set(allow).difference(KINDS)
     if unknown:
-        raise ValueError(f"no kind of problem {sorted(unknown)}; expected of {', '.join(KINDS)}")
+        raise ArgumentError(f"no kind of problem {sorted(unknown)}; expected of {', '.join(KINDS)}")
     problems = list(dataset.problems)
     if not dataset.samples:
         message = f"the split {dataset.split!r} has no photo with a mask"

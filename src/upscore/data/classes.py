@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from upscore.data.layouts import DataError, read_text
+from upscore.data.layouts import read_text
+from upscore.errors import DataError
 
 VOID = 255
 VOID_NAMES = frozenset({"ignore", "unlabeled", "unlabelled", "void"})

@@ -20,7 +20,8 @@ from upscore.data.classes import (
     read_classes,
     voc_colour,
 )
-from upscore.data.layouts import DataError, Problem, Sample
+from upscore.data.layouts import Problem, Sample
+from upscore.errors import ArgumentError, DataError
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def find(
         paths = [sample.mask for sample in samples]
         kind = masks.recognise(paths, len(names) if names else None, colours)
     elif kind not in masks.KINDS:
-        raise ValueError(f"kind {kind!r} is not one of {', '.join(masks.KINDS)}")
+        raise ArgumentError(f"kind {kind!r} is not one of {', '.join(masks.KINDS)}")
     if names is None:
         if kind != "binary":
             raise DataError(

@@ -6,10 +6,7 @@ from pathlib import Path
 from zlib import crc32
 
 from upscore import images
-
-
-class DataError(ValueError):
-    """A data set, or one file of it, that cannot be used as it is."""
+from upscore.errors import ArgumentError, DataError
 
 
 @dataclass(frozen=True)
@@ -153,7 +150,7 @@ LAYOUTS = {
 def recognise(root: Path, layout: str | None = None) -> tuple[str, tuple[str, ...]]:
     """The layout of a folder (the one asked for, or the first that fits) and its splits."""
     if layout is not None and layout not in LAYOUTS:
-        raise ValueError(f"layout {layout!r} is not one of {', '.join(LAYOUTS)}")
+        raise ArgumentError(f"layout {layout!r} is not one of {', '.join(LAYOUTS)}")
     if not root.is_dir():
         raise DataError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
     for name in LAYOUTS if layout is None else (layout,):

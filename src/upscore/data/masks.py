@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from upscore import images
 from upscore.data.classes import Colour
-from upscore.data.layouts import DataError
+from upscore.errors import DataError
 
 KINDS = ("index", "colour", "binary")
 UNKNOWN = 256

@@ -11,6 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from upscore.data.classes import VOID
+from upscore.errors import ArgumentError
 
 GREY = (0.299, 0.587, 0.114)  # the weights of luma, ITU-R BT.601
 BRIGHTNESS = CONTRAST = SATURATION = 0.3  # each factor is drawn from 1 - this to 1 + this
@@ -64,7 +65,7 @@ class TrainTransform:
 
     def __post_init__(self) -> None:
         if self.crop < 1 or not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(
+            raise ArgumentError(
                 f"crop {self.crop} and scale {self.scale}; expected a crop of 1 or more pixels "
                 "and a scale (low, high) with 0 < low <= high"
             )

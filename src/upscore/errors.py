@@ -1,0 +1,44 @@
+"""The errors that upscore raises: each an `UpscoreError` and also the built-in error it refines.
+
+`except upscore.UpscoreError` catches all of them; `except ValueError` and the like work as ever.
+"""
+
+
+class UpscoreError(Exception):
+    """Something that the caller can mend; the message says what is wrong and what was expected."""
+
+
+class ArgumentError(UpscoreError, ValueError):
+    """An argument whose value does not fit."""
+
+
+class ArgumentTypeError(UpscoreError, TypeError):
+    """An argument of the wrong type, or arrays that do not go together."""
+
+
+class MissingPackageError(UpscoreError, ModuleNotFoundError):
+    """A package that this needs is not installed; the message says how to install it."""
+
+
+class UnsupportedError(UpscoreError, NotImplementedError):
+    """Something that cannot be done in this way; the message names another."""
+
+
+class ImageError(UpscoreError, ValueError):
+    """A file that is no usable image; the message names the file and what is wrong with it."""
+
+
+class DataError(UpscoreError, ValueError):
+    """A data set, or one file of it, that cannot be used as it is."""
+
+
+class CheckpointError(UpscoreError, ValueError):
+    """A checkpoint that cannot be used: names the file, what is wrong, and what to do."""
+
+
+class RunError(UpscoreError, ValueError):
+    """A run that cannot start or go on: names the folder, what is wrong and what to do."""
+
+
+class OutputError(UpscoreError, OSError):
+    """A result that cannot be written: names the file and the system's reason."""

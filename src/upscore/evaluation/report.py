@@ -1,0 +1,114 @@
+"""The evaluation as one HTML page that needs no network, with its pictures beside it."""
+
+from base64 import b64encode
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from upscore import metrics, overlay
+from upscore.data import Dataset
+from upscore.evaluation.evaluate import Evaluation, places
+from upscore.evaluation.metrics import VOID, Counts
+from upscore.io.atomic import write_bytes
+from upscore.models import FCN, Spec
+from upscore.prediction.predictor import label_map
+
+WORST = 8
+_SIDE = 360  # of a picture in the report, pixels
+_MANY = 25  # more classes than this and the matrix has no room for numbers
+
+_RIGHT, _WRONG, _LEFT_OUT = (235, 235, 235), (200, 30, 45), overlay.VOID_COLOUR
+
+
+def write_report(
+    folder: Path, result: Evaluation, model: FCN, spec: Spec, dataset: Dataset
+) -> None:
+    """Write report.html, confusion.png and worst-*.jpg into a folder that exists.
+
+    The page carries its pictures inside, so that it can be sent as one file.
+    """
+    confusion = confusion_picture(result.confusion, result.classes)
+    write_bytes(folder / "confusion.png", confusion)
+    worst = []
+    for rank, i in enumerate(result.worst(WORST), 1):
+        picture = _comparison(model, spec, dataset, i)
+        write_bytes(folder / f"worst-{rank}.jpg", picture)
+        source = _inline(picture, "jpeg")
+        worst.append({"name": result.names[i], "iou": result.image_iou[i], "src": source})
+    environment = Environment(
+        loader=PackageLoader("upscore", "templates"), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters["score"] = _score
+    page = environment.get_template("report.html").render(
+        result=result.to_dict(),
+        palette=dict(zip(spec.classes, spec.palette, strict=True)),
+        confusion=_inline(confusion, "png"),
+        worst=worst,
+    )
+    write_bytes(folder / "report.html", page.encode())
+
+
+def confusion_picture(confusion: Counts, classes: tuple[str, ...]) -> bytes:
+    """A confusion matrix as a PNG: each row in shares of its true pixels."""
+    shares = metrics.ratio(confusion, np.repeat(confusion.sum(1, keepdims=True), len(classes), 1))
+    side = min(14.0, 3 + 0.45 * len(classes))
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.grid(False)
+    shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="predicted", ylabel="true (rows sum to 1)")
+    axes.set_xticks(range(len(classes)), classes, rotation=90)
+    axes.set_yticks(range(len(classes)), classes)
+    figure.colorbar(shown, shrink=0.8)
+    if len(classes) <= _MANY:
+        for (row, column), share in np.ndenumerate(shares):
+            if share >= 0.005:
+                colour = "white" if share > 0.5 else "black"
+                text = f"{share:.2f}"
+                axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=8)
+    stream = BytesIO()
+    figure.savefig(stream, dpi=110)
+    return stream.getvalue()
+
+
+def _comparison(model: FCN, spec: Spec, dataset: Dataset, index: int) -> bytes:
+    """Photo, truth, prediction and mistakes side by side, as a JPEG."""
+    photo, mask = dataset.read(index)
+    target = places(dataset.classes, spec.classes)[mask]
+    labels = label_map(model, spec, photo)
+    mistakes = np.full(photo.shape, _RIGHT, np.uint8)
+    mistakes[labels != target] = _WRONG
+    mistakes[target == VOID] = _LEFT_OUT
+    views = (
+        photo,
+        overlay.blend(photo, target, spec.palette, alpha=0.7),
+        overlay.blend(photo, labels, spec.palette, alpha=0.7),
+        mistakes,
+    )
+    row = np.concatenate([_shrunk(view) for view in views], axis=1)
+    stream = BytesIO()
+    Image.fromarray(row).save(stream, "JPEG", quality=85)
+    return stream.getvalue()
+
+
+def _shrunk(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    image = Image.fromarray(view)
+    image.thumbnail((_SIDE, _SIDE))
+    return np.asarray(image)
+
+
+def _inline(picture: bytes, form: str) -> str:
+    return f"data:image/{form};base64,{b64encode(picture).decode()}"
+
+
+def _score(value: Any) -> str:
+    """A score with three places, a dash where there is none."""
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,43 @@
+"""List every upsampling layer that a model uses."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from upscore.errors import ArgumentError
+from upscore.explanation.layers import Explanation
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DEFAULT_SHAPE = (1, 3, 360, 480)
+
+
+def explain(
+    module: "nn.Module | str | Path", input_shape: Sequence[int] = DEFAULT_SHAPE
+) -> Explanation:
+    """Run a model once on zeros and list every upsampling layer it uses.
+
+    Transposed convolutions (PyTorch's and ours), `interpolate` and `pixel_shuffle` are found,
+    whether as modules or as functions. `module` is any `torch.nn.Module` of one tensor, or what
+    `upscore.models.load` takes: "bundled", a checkpoint's or a run's folder. `input_shape` includes
+    the batch. The model is run as it stands, in evaluation mode, and put back afterwards.
+
+    Raises TypeError for other objects, ValueError for a shape that is not 2 to 5 positive numbers;
+    an error of the model itself comes through with a note.
+
+    >>> import torch
+    >>> layers = explain(torch.nn.ConvTranspose2d(8, 4, 3, stride=2), (1, 8, 16, 16)).layers
+    >>> layers[0].size_out, layers[0].shift
+    ((33, 33), (0.25, 0.25))
+    """
+    shape = tuple(input_shape)
+    if not (2 <= len(shape) <= 5 and all(isinstance(n, int) and n > 0 for n in shape)):
+        raise ArgumentError(
+            f"input_shape must be positive whole numbers, batch and channels first, not {shape}"
+        )
+    # torch is asked for here only: a model is of torch anyway.
+    from upscore.explanation.trace import run
+
+    name = module if isinstance(module, str | Path) else type(module).__name__
+    return Explanation(str(name), shape, run(module, shape))

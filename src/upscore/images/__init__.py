@@ -1,0 +1,6 @@
+"""Photos from anywhere, decoded safely; label maps as pictures."""
+
+from upscore.errors import ImageError
+from upscore.images.decode import FORMATS, MAX_PIXELS, SUFFIXES, opened, read, rgb, size
+
+__all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "ImageError", "opened", "read", "rgb", "size"]

@@ -1,0 +1,154 @@
+"""Photos from anywhere, decoded safely: the one place that opens an image file."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+from PIL import TiffImagePlugin as TiffImagePlugin
+from PIL import WebPImagePlugin as WebPImagePlugin
+
+from upscore.errors import ImageError
+
+# Pillow knows dozens more, which only widen the surface.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm")
+)
+MAX_PIXELS = 100_000_000
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read(source: str | PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode a photo as it is meant to be seen.
+
+    Equivalent: `torchvision.io.decode_image(data, mode="RGB", apply_exif_orientation=True)`, for
+    more formats. Palettes, grey, CMYK and 16 bits become 8-bit RGB; transparent parts show white;
+    EXIF orientation is applied; of several frames or pages the first is taken.
+
+    Args:
+        source: a path, or the bytes of the file.
+        max_pixels: a larger image is refused before a pixel is decoded.
+
+    Returns:
+        uint8 array of H x W x 3, RGB, 0..255.
+
+    Raises:
+        ImageError: the file is missing, empty, truncated, too large or not an image.
+
+    Example:
+        >>> import upscore.images
+        >>> upscore.images.read(b"P6 2 1 255 " + bytes([255, 0, 0, 0, 0, 255])).tolist()
+        [[[255, 0, 0], [0, 0, 255]]]
+    """
+    with opened(source, max_pixels=max_pixels) as image:
+        return rgb(_upright(image))
+
+
+def size(source: str | PathLike[str] | bytes) -> tuple[int, int]:
+    """Width and height of an image as it is stored, from its header alone."""
+    with _stream(source) as stream:
+        return _identify(stream).size
+
+
+@contextmanager
+def opened(
+    source: str | PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS
+) -> Iterator[Image.Image]:
+    """Yield the decoded image as it is stored: its own mode (a mask keeps its indices), not turned.
+
+    Anything that is raised by a decoder or inside the block becomes an `ImageError` with the file's
+    name, so the block should do no more than convert the pixels.
+    """
+    name = "the image" if isinstance(source, bytes) else str(Path(source))
+    try:
+        with _stream(source) as stream:
+            image = _identify(stream)
+            width, height = image.size
+            if width * height == 0:
+                raise ImageError(f"{width} x {height} pixels: nothing to see")
+            if width * height > max_pixels:
+                raise ImageError(
+                    f"{width} x {height} pixels, more than the limit of {max_pixels:,}; "
+                    "shrink it, or raise the limit (max_pixels) if the file can be trusted"
+                )
+            image.load()
+            yield image
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from None
+    except Exception as error:  # Broken bytes make decoders raise nearly anything.
+        reason = str(error) or type(error).__name__
+        raise ImageError(f"{name}: cannot be decoded ({reason}); replace the file") from error
+
+
+def rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of a Pillow image of any mode as uint8 H x W x 3, transparent parts white."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        grey = _to_8_bits(np.asarray(image))
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.array(image.convert("RGB"))
+
+
+def _to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Grey values of 16 bits (or floats of 0..1) as 0..255; Pillow itself would clip them."""
+    top = 1.0 if values.dtype.kind == "f" else 65535.0
+    if not (values.min() >= 0 and values.max() <= top):
+        raise ImageError(
+            f"grey values from {values.min()} to {values.max()}, but 0 to {top:g} was expected "
+            f"of {values.dtype}; rescale them or save the image with 8 bits"
+        )
+    return np.rint(values * (255 / top)).astype(np.uint8)
+
+
+def _stream(source: str | PathLike[str] | bytes) -> IO[bytes]:
+    if isinstance(source, bytes):
+        stream, size = cast(IO[bytes], BytesIO(source)), len(source)
+    else:
+        path = Path(source)
+        if not path.is_file():
+            raise ImageError("not a file" if path.exists() else "no such file")
+        stream, size = path.open("rb"), path.stat().st_size
+    if size == 0:
+        stream.close()
+        raise ImageError("the file is empty (0 bytes); copy it again from its source")
+    return stream
+
+
+def _identify(stream: IO[bytes]) -> Image.Image:
+    """Parse the header alone.
+
+    This is `PIL.Image.open` without its global pixel limit, which would warn of sizes that the
+    caller has allowed.
+    """
+    Image.preinit()  # registers the other formats
+    prefix = stream.read(16)
+    for name in FORMATS:
+        factory, accept = Image.OPEN[name]
+        if accept is None or accept(prefix) is True:
+            stream.seek(0)
+            return cast(Callable[[IO[bytes], str], Image.Image], factory)(stream, "")
+    raise ImageError(f"not an image in a known format ({', '.join(FORMATS)})")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation."""
+    method = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if method is None else image.transpose(method)

@@ -1,0 +1,58 @@
+"""How kernels share the cores.
+
+Kernels run without the GIL on a small thread pool of our own instead of Numba's threading layers:
+those either may not be entered from two Python threads at once (workqueue) or share OpenMP's state
+with torch (omp).
+"""
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+
+def thread_count() -> int:
+    """Torch's thread count where torch is loaded, else the cores this process may use."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return int(torch.get_num_threads())
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _pool(threads: int, pid: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="upscore")
+
+
+def share(
+    work: Callable[..., Any], tasks: int, *args: Any, least: int = 1, pieces: int = 1
+) -> None:
+    """Call `work(first, last, *args)` over `range(tasks)`, a contiguous share for each thread.
+
+    The calling thread works too. A thread is woken for `least` tasks or more. With `pieces` the
+    shares are that many times smaller, and whoever is done takes the next: for uneven tasks. The
+    pool is keyed by process, so a fork starts with its own.
+    """
+    threads = max(1, min(thread_count(), tasks // least))
+    if threads == 1:
+        work(0, tasks, *args)
+        return
+    count = min(tasks, threads * pieces)
+    todo = deque(pairwise(tasks * i // count for i in range(count + 1)))
+
+    def run() -> None:
+        while True:
+            try:
+                first, last = todo.popleft()
+            except IndexError:
+                return
+            work(first, last, *args)
+
+    others = [_pool(threads, os.getpid()).submit(run) for _ in range(threads - 1)]
+    run()
+    for other in others:
+        other.result()

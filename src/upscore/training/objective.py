@@ -1,0 +1,186 @@
+"""What training minimises and how it steps: network, loss, rates and the averaged weights."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from upscore.errors import ArgumentError
+from upscore.evaluation.metrics import VOID
+from upscore.heads import cross_entropy
+from upscore.models import FCN, Spec, build, load, normalise
+from upscore.training.recipe import Recipe
+
+
+def build_network(recipe: Recipe, classes: int) -> FCN:
+    """The recipe's network, initialised from its seed; what it freezes takes no gradient."""
+    if recipe.frozen_norm and not recipe.pretrained:
+        raise ArgumentError(
+            "frozen_norm keeps pretrained statistics, but pretrained is off: turn frozen_norm off"
+        )
+    torch.manual_seed(recipe.seed)
+    start = recipe.pretrained
+    is_model = isinstance(start, str) and (start == "bundled" or Path(start).is_dir())
+    network = build(
+        recipe.architecture,
+        classes,
+        encoder=recipe.encoder,
+        width=recipe.width,
+        pretrained=start if not is_model else False,
+    )
+    if is_model:
+        _adopt(network, str(start))
+    for name, parameter in network.encoder.network.named_parameters():
+        if name.startswith(recipe.freeze):
+            parameter.requires_grad_(False)
+    if recipe.frozen_norm:
+        for norm in _norms(network):
+            norm.requires_grad_(False)
+    return network
+
+
+def _adopt(network: FCN, source: str) -> None:
+    """Take over a model's weights, but for layers of other shapes, such as of other classes."""
+    trained, spec = load(source)
+    own = network.state_dict()
+    same = {k: v for k, v in trained.state_dict().items() if k in own and v.shape == own[k].shape}
+    if spec.encoder != network.encoder.name:
+        raise ArgumentError(
+            f"{source} has the encoder {spec.encoder}, this run {network.encoder.name}: "
+            "choose the same encoder, or other pretrained weights"
+        )
+    network.load_state_dict(same, strict=False)
+
+
+class Objective(nn.Module):
+    """The network and its loss in one module: one forward pass gives what is minimised."""
+
+    class_weights: Tensor | None
+
+    def __init__(
+        self, network: FCN, recipe: Recipe, spec: Spec, class_weights: Tensor | None
+    ) -> None:
+        super().__init__()
+        self.network, self.recipe, self.spec = network, recipe, spec
+        self.register_buffer("class_weights", class_weights, persistent=False)
+
+    def train(self, mode: bool = True) -> "Objective":
+        super().train(mode)
+        if self.recipe.frozen_norm:
+            for norm in _norms(self.network):
+                norm.eval()
+        return self
+
+    def forward(self, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The summed loss of N x 3 x H x W uint8 photos, and the valid pixels' count or weight."""
+        pixels = normalise(images, self.spec).contiguous(memory_format=torch.channels_last)
+        *coarse, last = [
+            cross_entropy(
+                scores.float(),
+                target,
+                weight=self.class_weights,
+                label_smoothing=self.recipe.label_smoothing,
+                reduction="sum",
+                stride=stride,
+            )
+            for stride, scores in zip(
+                self.network.strides, self.network.stages(pixels), strict=True
+            )
+        ]
+        loss = last + self.recipe.auxiliary * sum(coarse)
+        valid = target[target != VOID].long()
+        if self.class_weights is None:
+            return loss, loss.new_tensor(valid.numel())
+        return loss, self.class_weights[valid].sum()
+
+
+def _norms(network: FCN) -> list[nn.BatchNorm2d]:
+    return [m for m in network.encoder.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+def parameter_groups(network: FCN, recipe: Recipe) -> list[dict[str, Any]]:
+    """Encoder and decoder with peak rates of their own; biases and scales without weight decay."""
+    groups = []
+    for encoder, rate in ((True, recipe.encoder_rate), (False, recipe.decoder_rate)):
+        for vectors, decay in ((False, recipe.weight_decay), (True, 0.0)):
+            parameters = [
+                parameter
+                for name, parameter in network.named_parameters()
+                if parameter.requires_grad
+                and name.startswith("encoder.") == encoder
+                and (parameter.ndim <= 1) == vectors
+            ]
+            groups.append({"params": parameters, "peak": rate, "lr": rate, "weight_decay": decay})
+    return groups
+
+
+def set_rates(optimizer: torch.optim.Optimizer, recipe: Recipe, progress: float) -> None:
+    """Linear warm-up to the peak, then polynomial decay to zero at the end of the run."""
+    if progress < recipe.warmup:
+        factor = progress / recipe.warmup
+    else:
+        factor = ((1 - progress) / (1 - recipe.warmup)) ** recipe.power
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor
+
+
+def median_frequency_weights(pixels: NDArray[np.int64]) -> Tensor:
+    """Square roots of SegNet's median-frequency weights, from pixel counts (images x classes).
+
+    A class's frequency is its share of the pixels of the images that hold it at all. A class in
+    no image weighs 1.
+    """
+    seen = pixels.sum(axis=0)
+    frequency = seen / np.maximum((pixels > 0).T @ pixels.sum(axis=1), 1)
+    weights = np.ones(len(seen))
+    present = seen > 0
+    if present.any():
+        weights[present] = np.sqrt(np.median(frequency[present]) / frequency[present])
+    return torch.from_numpy(weights).float()
+
+
+def averaging(decay: float) -> Any:
+    """An update of `AveragedModel`: an exponential average that soon forgets the first steps."""
+
+    @torch.no_grad()
+    def update(averages: Any, values: Any, seen: Tensor | int) -> None:
+        keep = min(decay, (1 + int(seen)) / (10 + int(seen)))
+        for average, value in zip(averages, values, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, 1 - keep)
+            else:
+                average.copy_(value)
+
+    return update
+
+
+def precision(wanted: str, device: torch.device) -> str:
+    """The mixed precision to use: where "auto", bfloat16 or float16 if the hardware has it."""
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "no"
+
+
+def keep_depthwise_float32(network: nn.Module) -> None:
+    """Run depthwise convolutions that learn in float32 under the CPU's autocast.
+
+    The gradients of a depthwise convolution take oneDNN 2 to 16 times as long in bfloat16.
+    """
+    for conv in network.modules():
+        if not isinstance(conv, nn.Conv2d) or not conv.weight.requires_grad:
+            continue
+        if conv.groups == conv.in_channels > 1:
+            conv.forward = _in_float32(conv.forward)  # type: ignore[method-assign]
+
+
+def _in_float32(forward: Any) -> Any:
+    def run(x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return cast(Tensor, forward(x.float()).to(x.dtype))
+
+    return run

@@ -1,0 +1,89 @@
+"""Recipes: every choice that shapes a training run, with defaults that work for most photos."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from upscore.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train a network.
+
+    Rates are AdamW's peak learning rates; `warmup` is the share of all steps over which they rise
+    from zero, after which they fall as (1 - progress) ** `power`. `auxiliary` weights the losses of
+    the stages before the last. `pretrained` is True (ImageNet weights of the encoder), False, a
+    file of a timm state dict, or a model to go on from: "bundled" or a folder as
+    `upscore.Predictor` takes it. `repeat_rare` is the share of photos below which a class counts as
+    rare and its photos are shown more often (LVIS, Gupta et al. 2019); 0 shows all alike. `freeze`
+    names parts of the encoder, by the beginnings of their parameters' names, that keep their
+    pretrained weights. `frozen_norm` keeps the statistics and scales of the encoder's batch
+    normalisation (it must be off where they are still to be learned). `ema` is the decay per step
+    of the averaged weights, which are those kept, and evaluated every `evaluate_every` epochs and
+    at the end. `batch_size` is global: over all processes.
+    """
+
+    architecture: str = "fcn4s"
+    encoder: str = "tf_efficientnet_lite0"
+    width: int | Literal["classes"] = 64
+    pretrained: bool | str = True
+    frozen_norm: bool = True
+    freeze: tuple[str, ...] = ()
+    epochs: int = 30
+    evaluate_every: int = 1
+    batch_size: int = 16
+    crop: int = 352
+    scale: tuple[float, float] = (0.5, 2.0)
+    flip: bool = True
+    colour: bool = True
+    encoder_rate: float = 3e-4
+    decoder_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    warmup: float = 0.05
+    power: float = 0.9
+    repeat_rare: float = 0.0
+    class_weights: Literal["none", "sqrt-median"] = "none"
+    label_smoothing: float = 0.0
+    auxiliary: float = 0.2
+    ema: float = 0.998
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    seed: int = 0
+    mapping: Mapping[str, tuple[str, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "evaluate_every", "batch_size", "crop"):
+            if getattr(self, name) < 1:
+                raise ArgumentError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not isinstance(self.scale, tuple | list) or len(self.scale) != 2:
+            raise ArgumentError(f"scale must be a pair (low, high), not {self.scale!r}")
+
+
+# The first two of tf_efficientnet_lite0's seven groups: generic, and the dearest at full size.
+_EARLY = ("conv_stem", "bn1", "blocks.0", "blocks.1")
+
+RECIPES = {
+    "default": Recipe(),
+    "voc-animals": Recipe(
+        freeze=_EARLY,
+        crop=320,
+        scale=(0.5, 1.5),
+        repeat_rare=0.4,
+        epochs=25,
+        mapping={
+            "background": ("*",),
+            **{name: (name,) for name in ("person", "cat", "dog", "horse", "sheep", "cow")},
+        },
+    ),
+    "camvid": Recipe(
+        freeze=_EARLY,
+        batch_size=8,
+        crop=448,
+        scale=(1.0, 2.5),
+        epochs=60,
+        evaluate_every=5,
+        encoder_rate=5e-4,
+        decoder_rate=2e-3,
+        class_weights="sqrt-median",
+    ),
+}

@@ -1,0 +1,431 @@
+"""The fused cross-entropy: torch in float64 is the truth, in float32 the measure of rounding."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from numba import njit
+from torch.nn import functional as F
+
+import upscore
+from upscore.heads.cross_entropy import cpu, cpu_kernels, torch_op
+
+# scores N x C x h x w, target H x W, grid
+RAGGED = [
+    ((2, 5, 7, 9), (33, 41), {}),
+    ((1, 3, 4, 5), (64, 600), {}),  # more than one chunk of columns
+    ((2, 4, 21, 6), (168, 13), {}),  # more than one strip of rows
+    ((1, 7, 9, 11), (36, 44), {"align_corners": True}),
+    ((2, 5, 4, 6), (14, 21), {"stride": 4}),
+    ((1, 4, 2, 2), (40, 39), {"stride": 16}),  # held at the edges
+    ((1, 3, 1, 1), (4, 5), {}),
+    ((1, 1, 4, 3), (9, 10), {}),
+    ((1, 2, 1, 6), (7, 6), {}),
+    ((1, 6, 19, 1), (5, 3), {"align_corners": True}),
+    ((2, 3, 20, 21), (10, 8), {}),  # smaller than the scores
+    ((1, 3, 40, 5), (1, 1), {}),
+    ((1, 3000, 2, 2), (5, 40), {}),  # narrow chunks
+    ((0, 3, 4, 5), (8, 9), {}),
+]
+IDS = ["x".join(map(str, (*s, *size))) + "".join(grid) for s, size, grid in RAGGED]
+
+
+def case(shape, size, *, spread=3.0, ignored=0.2, dtype=torch.uint8, seed=0):
+    """Random scores, and labels of which some are to be ignored."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(shape, generator=generator) * spread
+    target = torch.randint(shape[1], (shape[0], *size), generator=generator)
+    ignore = torch.rand(target.shape, generator=generator) < ignored
+    return scores, target.masked_fill(ignore, 255).to(dtype)
+
+
+def plain(scores, target, *, dtype, reduction="sum", weight=None, **options):
+    """The loss and its gradient by the expression that the docstring gives, in `dtype`."""
+    grid = {k: options.pop(k) for k in ("align_corners", "stride") if k in options}
+    scores = scores.detach().to(dtype).requires_grad_()
+    loss = F.cross_entropy(
+        grid.interpolate_tensor(scores, target.shape[-2:], **grid),
+        target.long(),
+        None if weight is None else weight.to(dtype),
+        ignore_index=255,
+        reduction=reduction,
+        **options,
+    )
+    loss.sum().backward()
+    return loss.detach(), scores.grad
+
+
+def fused(scores, target, *, reduction="sum", backend="cpu", **options):
+    scores = scores.detach().requires_grad_()
+    loss = upscore.cross_entropy(scores, target, reduction=reduction, backend=backend, **options)
+    loss.sum().backward()
+    return loss.detach(), scores.grad
+
+
+def error(found, truth):
+    return float(torch.linalg.vector_norm(found.double() - truth))
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """Fill every array that is handed to the kernels to be written with NaN."""
+    fused(*case((1, 1, 1, 1), (1, 1)))  # compile first
+    empty = np.empty
+
+    def poison(shape, dtype=np.float64):
+        array = empty(shape, dtype)
+        array.fill(np.nan)
+        return array
+
+    monkeypatch.setattr(cpu.np, "empty", poison)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"weight": True}, {"label_smoothing": 0.1}, {"weight": True, "label_smoothing": 1.0}],
+    ids=["plain", "weighted", "smoothed", "spread"],
+)
+@pytest.mark.parametrize(("shape", "size", "grid"), RAGGED, ids=IDS)
+def test_loss_and_gradient_of_ragged_shapes(shape, size, grid, options, poisoned):
+    scores, target = case(shape, size)
+    if "weight" in options:
+        options = {**options, "weight": torch.linspace(0.5, 2, shape[1])}
+    loss, gradient = fused(scores, target, **grid, **options)
+    truth, gradient_truth = plain(scores, target, dtype=torch.float64, **grid, **options)
+    assert error(loss, truth) <= 3e-7 * float(truth) + 1e-7 * target.numel() ** 0.5
+    assert error(gradient, gradient_truth) <= 3e-7 * float(gradient_truth.norm()) + 1e-6
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_reductions(reduction, weighted):
+    scores, target = case((2, 5, 6, 7), (30, 41))
+    weight = torch.linspace(0, 2, 5) if weighted else None
+    loss, gradient = fused(scores, target, reduction=reduction, weight=weight)
+    truth, gradient_truth = plain(
+        scores, target, dtype=torch.float64, reduction=reduction, weight=weight
+    )
+    torch.testing.assert_close(loss.double(), truth, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gradient.double(), gradient_truth, rtol=1e-5, atol=1e-7)
+    assert loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_score_types(dtype):
+    scores, target = case((2, 5, 6, 7), (48, 55), dtype=torch.int64)
+    scores = scores.to(dtype)
+    loss, gradient = fused(scores, target, reduction="mean")
+    truth, gradient_truth = plain(scores, target, dtype=torch.float64, reduction="mean")
+    single = torch.float64 if dtype == torch.float64 else torch.float32
+    assert loss.dtype == single
+    assert gradient.dtype == dtype
+    assert error(loss, truth) <= torch.finfo(single).eps * 4 * float(truth)
+    assert error(gradient, gradient_truth) <= torch.finfo(dtype).eps * 4 * float(
+        gradient_truth.norm()
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
+def test_target_types(dtype):
+    scores, target = case((1, 4, 5, 6), (21, 22))
+    torch.testing.assert_close(
+        fused(scores, target.to(dtype)), fused(scores, target), rtol=0, atol=0
+    )
+
+
+@pytest.mark.parametrize("spread", [0.1, 3, 15, 60])
+@pytest.mark.parametrize(
+    ("shape", "size"), [((3, 19, 16, 16), (128, 128)), ((3, 40, 12, 12), (48, 48))]
+)
+def test_no_less_exact_than_torch(shape, size, spread):
+    """Of the loss, the gradient and the pixels' losses (a quarter more allowed: it is noise)."""
+    scores, target = case(shape, size, spread=spread)
+    for reduction in ("sum", "none"):
+        found = fused(scores, target, reduction=reduction)
+        truth = plain(scores, target, dtype=torch.float64, reduction=reduction)
+        torchs = plain(scores, target, dtype=torch.float32, reduction=reduction)
+        for ours, theirs, exact in zip(found, torchs, truth, strict=True):
+            rounding = 6e-8 * float(torch.linalg.vector_norm(exact))
+            assert error(ours, exact) <= max(1.25 * error(theirs, exact), rounding)
+
+
+def test_confident_scores_of_a_trained_network():
+    """Where nearly every pixel is right by far, the gradient is what is left of a difference."""
+    winner = torch.randint(4, (4, 3, 3), generator=torch.Generator().manual_seed(0))
+    winner = winner.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    scores = 20.0 * F.one_hot(winner, 4).movedim(-1, 1) + case((4, 4, 12, 12), (1, 1))[0] / 3
+    target = grid.interpolate_tensor(scores, (96, 96)).argmax(1)
+    found, torchs = fused(scores, target), plain(scores, target, dtype=torch.float32)
+    truth = plain(scores, target, dtype=torch.float64)
+    for ours, theirs, exact in zip(found, torchs, truth, strict=True):
+        assert error(ours, exact) <= 1.25 * error(theirs, exact)
+
+
+def test_strides_and_memory_formats():
+    scores, target = case((2, 6, 9, 10), (40, 50))
+    expected = fused(scores, target)
+    strided = torch.zeros(2, 12, 9, 20)[:, ::2, :, ::2].copy_(scores)
+    turned = target.transpose(1, 2).contiguous().transpose(1, 2)
+    for other in (scores.to(memory_format=torch.channels_last), strided):
+        for labels in (target, turned):
+            torch.testing.assert_close(fused(other, labels), expected, rtol=0, atol=0)
+
+
+def test_one_image_without_a_batch():
+    scores, target = case((1, 3, 4, 5), (13, 14))
+    loss, gradient = fused(scores[0], target[0], reduction="none")
+    losses, gradients = fused(scores, target, reduction="none")
+    assert loss.shape == (13, 14)
+    assert gradient.shape == (3, 4, 5)
+    assert torch.equal(loss, losses[0])
+    assert torch.equal(gradient, gradients[0])
+
+
+@pytest.mark.parametrize("backend", ["eager", "cpu"])
+def test_all_ignored_is_zero(backend):
+    scores, target = case((1, 3, 4, 5), (13, 14), ignored=1.1)
+    loss, gradient = fused(scores, target, reduction="mean", backend=backend)
+    assert loss == 0
+    assert (gradient == 0).all()
+    assert upscore.cross_entropy(scores.numpy(), target.numpy(), backend=backend) == 0
+
+
+@pytest.mark.parametrize("ignore", [-100, 2, 1000])
+def test_other_values_to_ignore(ignore):
+    scores, target = case((1, 3, 4, 5), (13, 14), ignored=0, dtype=torch.int64)
+    target[0, 3:7] = ignore
+    loss = upscore.cross_entropy(scores, target, ignore_index=ignore)
+    expected = F.cross_entropy(
+        F.interpolate(scores, (13, 14), mode="bilinear"), target, ignore_index=ignore
+    )
+    torch.testing.assert_close(loss, expected)
+
+
+def test_infinite_scores_and_nan_are_torchs():
+    scores, target = case((1, 4, 8, 8), (64, 64), ignored=0)
+    for c, value in ((1, -torch.inf), (2, torch.inf), (3, torch.nan), (0, -1e9), (0, 3e38)):
+        strange = scores.clone()
+        strange[0, c, 3, 2:6] = value
+        loss, gradient = fused(strange, target, reduction="none")
+        truth, gradient_truth = plain(strange, target, dtype=torch.float64, reduction="none")
+        assert torch.equal(loss.isnan(), truth.isnan())
+        torch.testing.assert_close(loss.double(), truth, rtol=1e-5, atol=1e-5, equal_nan=True)
+        torch.testing.assert_close(
+            gradient.double(), gradient_truth, rtol=1e-4, atol=1e-5, equal_nan=True
+        )
+    masked = scores.clone()
+    masked[:, 1] = -1e4
+    target[target == 1] = 0
+    loss, gradient = fused(masked, target)
+    truth, gradient_truth = plain(masked, target, dtype=torch.float64)
+    torch.testing.assert_close(loss.double(), truth)
+    torch.testing.assert_close(gradient.double(), gradient_truth, rtol=1e-5, atol=1e-5)
+
+
+def test_same_bits_whatever_the_threads():
+    scores, target = case((3, 5, 33, 20), (260, 300))
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2, 3, 7):
+            torch.set_num_threads(threads)
+            found += [fused(scores, target) for _ in range(2)]
+    finally:
+        torch.set_num_threads(before)
+    for loss, gradient in found[1:]:
+        assert torch.equal(loss, found[0][0])
+        assert torch.equal(gradient, found[0][1])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_gradcheck(reduction):
+    scores, target = case((2, 3, 3, 4), (9, 7), dtype=torch.int64)
+    torch.autograd.gradcheck(
+        lambda s: upscore.cross_entropy(
+            s,
+            target,
+            reduction=reduction,
+            weight=torch.tensor([0.5, 1, 2]),
+            label_smoothing=0.1,
+            backend="cpu",
+        ),
+        scores.double().requires_grad_(),
+    )
+
+
+def test_an_upstream_factor_of_each_pixel():
+    scores, target = case((2, 3, 5, 4), (29, 31))
+    factor = torch.rand(target.shape, generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for backend in ("eager", "cpu"):
+        leaf = scores.clone().requires_grad_()
+        losses = upscore.cross_entropy(leaf, target, reduction="none", backend=backend)
+        (losses * factor).sum().backward()
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+def test_second_derivatives_are_refused(reduction):
+    scores, target = case((1, 3, 3, 4), (9, 7))
+    scores.requires_grad_()
+    loss = upscore.cross_entropy(scores, target, reduction=reduction, backend="cpu").sum()
+    with pytest.raises(NotImplementedError, match='backend="eager"'):
+        torch.autograd.grad(loss, scores, create_graph=True)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # opcheck's own
+@pytest.mark.parametrize("per_pixel", [False, True])
+def test_opcheck(per_pixel):
+    scores, target = case((1, 3, 3, 4), (9, 7))
+    weight = torch.ones(3)
+    for leaf in (scores, scores.clone().requires_grad_()):
+        with_gradient = leaf.requires_grad and not per_pixel
+        torch.library.opcheck(
+            torch_op.cross_entropy.default,
+            (leaf, target, weight, None, 255, 0.1, False, None, per_pixel, with_gradient, "cpu"),
+        )
+
+
+@pytest.mark.parametrize("backend", ["auto", "cpu", "eager"])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_compiles_without_a_graph_break(reduction, backend):
+    scores, target = case((1, 3, 3, 4), (9, 7))
+
+    def loss(scores):
+        return upscore.cross_entropy(scores, target, reduction=reduction, backend=backend).sum()
+
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    results = []
+    for function in (loss, compiled):
+        leaf = scores.clone().requires_grad_()
+        value = function(leaf)
+        value.backward()
+        results.append((value, leaf.grad))
+    torch.testing.assert_close(*results)
+
+
+def test_autocast_leaves_the_loss_in_single_precision():
+    scores, target = case((1, 3, 3, 4), (9, 7))
+    leaf = scores.bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = upscore.cross_entropy(leaf, target)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert leaf.grad.dtype == torch.bfloat16
+    assert torch.equal(loss, upscore.cross_entropy(scores.bfloat16().float(), target))
+
+
+@pytest.mark.parametrize("backend", ["eager", "cpu"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_arrays(reduction, backend):
+    scores, target = case((2, 4, 5, 6), (30, 31))
+    weight = torch.linspace(0.5, 2, 4)
+    options = {"reduction": reduction, "label_smoothing": 0.1}
+    truth, _ = plain(scores, target, dtype=torch.float64, weight=weight, **options)
+    loss = upscore.cross_entropy(
+        scores.numpy(), target.numpy(), weight=weight.numpy(), backend=backend, **options
+    )
+    assert isinstance(loss, np.ndarray if reduction == "none" else float)
+    np.testing.assert_allclose(loss, truth.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["eager", "cpu"])
+def test_a_label_outside_the_classes_is_named(backend):
+    scores, target = case((2, 3, 4, 5), (40, 300), dtype=torch.int64)
+    target[1, 30, 290] = 7
+    for value, place in ((3, (1, 20, 280)), (-1, (1, 20, 270)), (254, (0, 39, 299))):
+        target[place] = value
+        with pytest.raises(ValueError, match=rf"{value} at \({', '.join(map(str, place))}\)"):
+            upscore.cross_entropy(scores, target, backend=backend)
+        with pytest.raises(ValueError, match="ignore_index"):
+            upscore.cross_entropy(scores.numpy(), target.numpy(), backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scores": torch.zeros(2, 3, 4, dtype=torch.int32)}, "convert them first"),
+        ({"scores": torch.zeros(4, 5)}, "C x h x w"),
+        ({"scores": torch.zeros(1, 0, 4, 5)}, "classes"),
+        ({"scores": torch.zeros(1, 3, 0, 5)}, "no pixel"),
+        ({"scores": [[1.0]]}, "NumPy array or a torch tensor"),
+        ({"target": torch.zeros(1, 8, 9)}, "class numbers of uint8"),
+        ({"target": torch.zeros(1, 8, 9, dtype=torch.bool)}, "class numbers of uint8"),
+        ({"target": torch.zeros(2, 8, 9, dtype=torch.uint8)}, "1 x H x W"),
+        ({"target": torch.zeros(8, 9, dtype=torch.uint8)}, "1 x H x W"),
+        ({"target": torch.zeros(1, 0, 9, dtype=torch.uint8)}, "no pixels"),
+        ({"target": np.zeros((1, 8, 9), np.uint8)}, "like the scores"),
+        ({"target": [[0]]}, "like the scores"),
+        ({"target": torch.zeros(1, 8, 9, dtype=torch.uint8, device="meta")}, "move one"),
+        ({"weight": torch.ones(2)}, "3 classes"),
+        ({"weight": [1.0, 1, 1]}, "weight must be a tensor"),
+        ({"label_smoothing": 1.5}, "0 to 1"),
+        ({"reduction": "median"}, "reduction"),
+        ({"ignore_index": 2.5}, "whole number"),
+        ({"stride": 0}, "at least 1"),
+        ({"stride": 2, "align_corners": True}, "two different grids"),
+        ({"backend": "fast"}, "backend"),
+    ],
+)
+def test_bad_input_says_what_to_do(change, message):
+    good = {"scores": torch.zeros(1, 3, 4, 5), "target": torch.zeros(1, 8, 9, dtype=torch.uint8)}
+    upscore.cross_entropy(**good)
+    with pytest.raises((ValueError, TypeError), match=message):
+        upscore.cross_entropy(**{**good, **change})
+
+
+def test_nothing_is_read_or_written_out_of_bounds(tmp_path):
+    """All of the above that takes the plain way through the kernels, with every index checked."""
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    chosen = "ragged or infinite"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        chosen,
+        __file__,
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_exponential_and_the_logarithm():
+    x = np.linspace(-87, 80, 100_001).astype(np.float32)
+    exact = np.exp(x.astype(np.float64))
+    found = np.array([cpu_kernels._exp_single(v) for v in x[::10]])
+    assert np.max(np.abs(found / exact[::10] - 1)) < 1.5e-7
+    assert cpu_kernels._exp_single(np.float32(-np.inf)) == 0
+    assert np.isnan(cpu_kernels._exp_single(np.float32(np.nan)))
+    y = np.exp(x[::10])
+    logs = np.array([cpu_kernels._log_single(v) for v in y])
+    assert np.max(np.abs(logs - np.log(y.astype(np.float64))) / (1 + np.abs(x[::10]))) < 1e-7
+    assert np.isnan(cpu_kernels._log_single(np.float32(np.nan)))
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 assembly")
+@pytest.mark.parametrize("name", ["_exponentials", "_gather", "_losses", "_smooth"])
+def test_inner_loops_are_vectorised(name):
+    """The assembly holds packed products: a loop that LLVM gave up on has scalar ones only."""
+    kernel = getattr(cpu_loss_kernels, name).py_func
+    lines = np.ones((4, 4, 256), np.float32)
+    row, one = lines[0, 0], np.float32(0.5)
+    arguments = {
+        "_exponentials": (*lines[:2], one, one, row, one, 4, *lines[2:], row, *lines[:2]),
+        "_gather": (lines[0], lines[1], lines[2], 4, row, lines[3]),
+        "_losses": (row, row, 3, row, row, row, row),
+        "_smooth": (row[:4], *[row] * 2, *lines[:2], one, one, *[row] * 4, *lines[2:]),
+    }[name]
+    compiled = njit(fastmath={"contract"}, error_model="numpy")(kernel)
+    compiled(*arguments)
+    (assembly,) = compiled.inspect_asm().values()
+    assert re.search(r"v?(mul|fn?madd\d*)ps", assembly)

@@ -1,0 +1,91 @@
+"""The Triton kernels: run by Triton's interpreter everywhere, compiled for a GPU everywhere.
+
+The cases are in gpu_cases.py. They run in a process of their own, because Triton decides when it is
+imported whether it interprets.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import upscore
+
+pytest.importorskip("triton", reason="Triton is not installed (PyTorch for the CPU lacks it)")
+
+CASES = Path(__file__).with_name("gpu_cases.py")
+
+
+@pytest.mark.parametrize("device", ["interpreter", "cuda"])
+def test_the_cases_hold(device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device is available")
+    environment = {**os.environ, "TRITON_INTERPRET": "1" if device == "interpreter" else "0"}
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", CASES],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert " passed" in run.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_scores_elsewhere_are_refused_with_the_reason() -> None:
+    scores = torch.zeros(2, 3, 4)
+    with pytest.raises(ValueError, match="works on CUDA devices, but the scores are on cpu"):
+        upscore.argmax(scores, size=(6, 8), backend="gpu")
+    target = torch.zeros(6, 8, dtype=torch.int64)
+    with pytest.raises(ValueError, match="works on CUDA devices, but the scores are on cpu"):
+        upscore.cross_entropy(scores, target, backend="gpu")
+
+
+POINTERS = {"labels": "*u8", "target": "*i64", "faults": "*i64", "x_low": "*i32"}
+POINTERS |= {"x_edges": "*i32", "y_edges": "*i32"}
+FLOATS = ("confidence", "x_weight", "y_weight", "factors", "every_class", "log_sum", "losses")
+POINTERS |= dict.fromkeys((*FLOATS, "totals", "factor", "gradient"), "*fp32")
+TILE = {"ROWS": 8, "COLUMNS": 128}
+KERNELS = {
+    "labels": ("_labels", TILE | {"KIND": None, "BOUNDED": True, "CLASSES": 16, "CELLS": 32}),
+    "confidence": (
+        "_labels",
+        TILE | {"KIND": "entropy", "BOUNDED": False, "CLASSES": 1, "CELLS": 1},
+    ),
+    "loss": ("_forward", TILE | {"PER_PIXEL": False, "SMOOTHED": True}),
+    "gradient": (
+        "_gradient",
+        {"SMOOTHED": True, "CLASSES": 16, "PATCH_ROWS": 8, "PATCH_COLUMNS": 16, "VISITED": 32},
+    ),
+}
+
+
+@pytest.mark.parametrize("scores", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_kernel_compiles_for_hopper(name: str, scores: str) -> None:
+    """The real compiler needs no GPU; it sees what the interpreter does not."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    if triton.knobs.runtime.interpret:
+        pytest.skip("TRITON_INTERPRET=1 is set")
+    from upscore.heads.argmax import gpu as gpu_labels
+    from upscore.heads.cross_entropy import gpu as gpu_loss
+
+    function, constants = KERNELS[name]
+    kernel = getattr(gpu_labels if function == "_labels" else gpu_loss, function)
+    pointers = POINTERS | {"scores": f"*{scores}"}
+    types = {name: pointers.get(name, "i32") for name in kernel.arg_names}
+    types |= dict.fromkeys(constants, "constexpr")
+    built = triton.compile(
+        ASTSource(kernel, types, constants),
+        target=GPUTarget("cuda", 90, 32),
+        options={"num_warps": 4, "enable_fp_fusion": True},
+    )
+    assert built.asm["cubin"]
+    assert not re.search(r"\b(atom|red)\.", built.asm["ptx"])  # so it is deterministic

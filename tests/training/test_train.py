@@ -1,0 +1,424 @@
+"""Training: it learns, it resumes exactly, its processes agree, and it refuses what is broken."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from training_worker import TINY
+
+import upscore
+from upscore import data, models
+from upscore.models.checkpoint import read_tensors
+from upscore.training.batches import Crops, batches, drawn, repeat_factors
+from upscore.training.objective import (
+    Objective,
+    averaging,
+    build_network,
+    median_frequency_weights,
+    parameter_groups,
+    set_rates,
+)
+from upscore.training.recipe import RECIPES, Recipe
+from upscore.training.run import RunError
+from upscore.training.train import fit
+
+WORKER = Path(__file__).with_name("training_worker.py")
+
+
+def make_photos(folder, count, size=64, *, void=0):
+    """Photos of a bright disc or square on noise, and masks: 0 ground, 1 disc, 2 square."""
+    rng = np.random.default_rng(count)
+    rows, columns = np.mgrid[:size, :size]
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for i in range(count):
+        y, x = rng.integers(20, size - 20, 2)
+        disc = np.hypot(rows - y, columns - x) < 15
+        square = np.maximum(abs(rows - y), abs(columns - x)) < 13
+        mask = np.where(disc, 1, 0) if i % 2 else np.where(square, 2, 0)
+        colours = np.array([[60, 60, 60], [230, 40, 40], [40, 60, 230]])
+        photo = np.clip(colours[mask] + rng.normal(0, 12, (size, size, 3)), 0, 255)
+        mask[: void * (i % 4)] = 255  # another share of every photo
+        Image.fromarray(photo.astype(np.uint8)).save(folder / "images" / f"{i}.png")
+        Image.fromarray(mask.astype(np.uint8)).save(folder / "masks" / f"{i}.png")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("photos")
+    make_photos(root / "train", 4, void=8)
+    make_photos(root / "val", 3)
+    (root / "classes.txt").write_text("ground\ndisc\nsquare\n")
+    return root
+
+
+@pytest.fixture
+def found(photos):
+    return data.find(photos, "train"), data.find(photos, "val")
+
+
+def work(photos, out, epochs, *options, processes=1):
+    """Run the worker to its end, in one process or with torchrun."""
+    start = [sys.executable]
+    if processes > 1:
+        start += ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    command = [*start, str(WORKER), str(photos), str(out), str(epochs), *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return read_tensors(out / "state", "state")
+
+
+def test_overfits_four_photos(photos, tmp_path, found):
+    root = tmp_path / "four"
+    (root).mkdir()
+    for split in ("train", "val"):  # scored on what it was trained on
+        (root / split).symlink_to(photos / "train")
+    (root / "classes.txt").symlink_to(photos / "classes.txt")
+    recipe = dataclasses.replace(
+        TINY, width=16, epochs=4, scale=(1.0, 1.0), flip=False, colour=False, ema=0.8
+    )
+    training, validation = (data.find(root, split) for split in ("train", "val"))
+    often = dataclasses.replace(training, samples=training.samples * 25)
+    run = fit(recipe, often, validation, tmp_path / "run", workers=0)
+    assert run.best > 0.9
+    assert run.history[-1]["loss"] < 0.3 * run.history[0]["loss"]
+    for name in ("metrics.csv", "curves.png", "best/model.json", "last/model.json", "tensorboard"):
+        assert (tmp_path / "run" / name).exists(), name
+    labels = upscore.Predictor(tmp_path / "run")(training.samples[0].image).labels
+    assert (labels == training.read(0)[1])[training.read(0)[1] != 255].mean() > 0.95
+
+
+def test_killed_and_resumed_is_never_killed(photos, tmp_path):
+    _, expected = work(photos, tmp_path / "whole", 6)
+    out = tmp_path / "killed"
+    command = [sys.executable, str(WORKER), str(photos), str(out), "6"]
+    state = out / "state" / "state.json"
+    for steps in (1, 3):  # twice: at the start, and after a first resumption
+        process = subprocess.Popen(
+            [*command, "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 120
+        while not (state.exists() and read_tensors_or_none(out) >= steps):
+            assert process.poll() is None or read_tensors_or_none(out) >= steps
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    (out / "state" / ".part-0123456789abcdef.json").write_text("{ half of a ")
+    description, tensors = work(photos, out, 6, "--resume")
+    assert description["step"] == 6
+    assert not list(out.rglob(".part-*"))
+    assert tensors.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(tensors[name], value), name
+    for name in ("best", "last"):
+        weights = [next((tmp_path / r / name).glob("*.safetensors")) for r in ("whole", "killed")]
+        assert weights[0].name == weights[1].name  # the name is the hash
+
+
+def read_tensors_or_none(out):
+    """The step of a state that is being written while we look."""
+    try:
+        return read_tensors(out / "state", "state")[0]["step"]
+    except models.CheckpointError:  # between the new JSON and the old weights' removal
+        return -1
+
+
+def first_moments(tensors):
+    return {name: value for name, value in tensors.items() if name.endswith("exp_avg")}
+
+
+def test_two_processes_take_the_gradients_of_one(photos, tmp_path):
+    """AdamW's first moment after one step is a tenth of the gradient."""
+    encoder = tmp_path / "encoder.safetensors"
+    import timm
+
+    torch.manual_seed(1)
+    save_file(timm.create_model(TINY.encoder).state_dict(), encoder)
+    frozen = ("--frozen-from", str(encoder))
+    one = first_moments(work(photos, tmp_path / "one", 1, *frozen)[1])
+    description, two = work(photos, tmp_path / "two", 1, *frozen, processes=2)
+    assert one.keys() == first_moments(two).keys() != set()
+    scale = max(value.abs().max() for value in one.values())
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5 * float(scale))
+    whole = read_tensors(tmp_path / "one" / "state", "state")[0]
+    assert description["history"][0]["mean_iou"] == pytest.approx(
+        whole["history"][0]["mean_iou"], abs=1e-3
+    )
+
+    apart = first_moments(work(photos, tmp_path / "apart", 1, *frozen, "--alone", processes=2)[1])
+    worst = max(float((apart[n] - one[n]).abs().max()) for n in one)
+    assert worst > 1e-2 * float(scale)  # without the all-reduce this test would fail
+
+
+def test_steps_see_the_same_photos_however_they_are_shared_and_resumed(found):
+    recipe = dataclasses.replace(TINY, batch_size=2)
+    options = {"workers": 0}
+    whole = list(batches(found[0], recipe, range(6), rank=0, world=1, **options))
+    tail = list(batches(found[0], recipe, range(4, 6), rank=0, world=1, **options))
+    for (images, target), (again, target_again) in zip(whole[4:], tail, strict=True):
+        assert torch.equal(images, again)
+        assert torch.equal(target, target_again)
+    halves = [list(batches(found[0], recipe, range(6), rank=r, world=2, **options)) for r in (0, 1)]
+    for step in range(6):
+        together = torch.cat([halves[rank][step][0] for rank in (0, 1)])
+        assert torch.equal(together, whole[step][0])
+    assert not torch.equal(whole[0][0], whole[2][0])  # the next epoch is another order
+    with pytest.raises(ValueError, match="2 photos cannot be shared evenly by 3"):
+        batches(found[0], recipe, range(1), rank=0, world=3, **options)
+
+
+def test_fewer_photos_than_a_batch_fill_one(found):
+    (images, _), *rest = batches(
+        found[0], dataclasses.replace(TINY, batch_size=7), range(1), rank=0, world=1, workers=0
+    )
+    assert len(images) == 7
+    assert not rest
+
+
+def test_repeat_factors_by_hand():
+    pixels = np.array([[9, 1, 0], [9, 0, 0], [9, 0, 3], [9, 1, 0]])
+    # Shares 1, 1/2 and 1/4 of the photos: sqrt(1/2 / 1/4) for the last class, 1 for the others.
+    np.testing.assert_allclose(repeat_factors(pixels, 0.5), [1, 1, np.sqrt(2), 1])
+    np.testing.assert_array_equal(repeat_factors(pixels, 0.0), np.ones(4))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_epoch_draws_photos_by_their_factors(seed):
+    rng = np.random.default_rng(seed)
+    assert sorted(drawn(np.ones(101), rng)) == list(range(101))
+    times = np.bincount(drawn(np.array([1.0] * 90 + [3.0] * 10), rng), minlength=100)
+    assert times.sum() == 100
+    assert set(times[:90]) == {0, 1}  # 100 places for 120 wanted: five sixths of a factor each
+    assert set(times[90:]) <= {2, 3}
+
+
+def test_rare_photos_are_shown_more_often(found):
+    plain, rare = (
+        Crops(found[0], dataclasses.replace(TINY, repeat_rare=share)) for share in (0.0, 1.0)
+    )
+    present = data.class_pixels(found[0]) > 0
+    assert set(plain.factors) == {1.0}
+    expected = np.where(present, 1 / np.sqrt(present.mean(axis=0).clip(1e-9)), 1).max(axis=1)
+    np.testing.assert_allclose(rare.factors, expected)
+
+
+def test_a_run_can_go_on_from_a_model(tmp_path):
+    """Everything that fits is taken over; layers of another number of classes are new."""
+    torch.manual_seed(1)
+    trained = models.build("fcn4s", 3, encoder=TINY.encoder, width=8)
+    half = (0.5,) * 3
+    spec = models.Spec("fcn4s", TINY.encoder, 8, ("a", "b", "c"), ((0, 0, 0),) * 3, half, half)
+    models.save(tmp_path / "model", trained, spec)
+    recipe = dataclasses.replace(TINY, pretrained=str(tmp_path / "model"))
+    theirs = trained.state_dict()
+    same = build_network(recipe, 3).state_dict()
+    assert all(torch.equal(same[name], value) for name, value in theirs.items())
+    other = build_network(recipe, 5).state_dict()
+    for name, value in theirs.items():
+        assert torch.equal(other[name], value) is (not name.startswith("classify")), name
+    with pytest.raises(ValueError, match="has the encoder test_efficientnet, this run resnet18"):
+        build_network(dataclasses.replace(recipe, encoder="resnet18"), 3)
+
+
+def test_frozen_parts_stay(tmp_path, found):
+    import timm
+
+    save_file(timm.create_model(TINY.encoder).state_dict(), tmp_path / "e.safetensors")
+    recipe = dataclasses.replace(
+        TINY,
+        pretrained=str(tmp_path / "e.safetensors"),
+        frozen_norm=True,
+        freeze=("conv_stem", "blocks.0"),
+        epochs=2,  # the very first step has a rate of zero
+    )
+    before = build_network(recipe, 3).state_dict()
+    fit(recipe, *found, tmp_path / "run", workers=0)
+    after = read_tensors(tmp_path / "run" / "state", "state")[1]
+    changed = {name for name in before if not torch.equal(before[name], after[f"network.{name}"])}
+    assert changed
+    norms = [n for n in before if n.startswith("encoder.") and ("running" in n or ".bn" in n)]
+    assert norms
+    assert not changed & set(norms)
+    assert not [
+        n
+        for n in changed
+        if n.startswith(("encoder.network.conv_stem", "encoder.network.blocks.0"))
+    ]
+
+
+def test_validation_comes_every_few_epochs_and_at_the_end(tmp_path, found):
+    recipe = dataclasses.replace(TINY, epochs=5, evaluate_every=2)
+    run = fit(recipe, *found, tmp_path, workers=0)
+    assert [row["epoch"] for row in run.history] == [1, 3, 5]
+    assert read_tensors(tmp_path / "state", "state")[0]["step"] == 5
+
+
+@pytest.mark.parametrize("name", ["epochs", "evaluate_every", "batch_size", "crop"])
+def test_counts_of_nothing_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):
+        Recipe(**{name: 0})
+
+
+@pytest.mark.parametrize("scale", [2, (0.5, 1, 2)])
+def test_a_scale_is_a_pair(scale):
+    with pytest.raises(ValueError, match="scale must be a pair"):
+        Recipe(scale=scale)
+
+
+def test_frozen_norm_needs_something_to_keep():
+    with pytest.raises(ValueError, match="frozen_norm"):
+        build_network(dataclasses.replace(TINY, frozen_norm=True), 3)
+
+
+def test_objective_is_the_plain_composition():
+    """Sum over pixels of all stages' losses, against interpolate and cross_entropy."""
+    torch.manual_seed(0)
+    network = build_network(TINY, 3)
+    half = (0.5,) * 3
+    spec = models.Spec("fcn4s", TINY.encoder, 8, ("a", "b", "c"), ((0, 0, 0),) * 3, half, half)
+    weights = torch.tensor([1.0, 2.0, 3.0])
+    objective = Objective(network, TINY, spec, weights).eval()
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    target = torch.randint(0, 3, (2, 64, 64), dtype=torch.uint8)
+    target[0, :40] = 255
+    loss, count = objective(images, target)
+    losses = [
+        torch.nn.functional.cross_entropy(
+            torch.nn.functional.interpolate(scores, scale_factor=s, mode="bilinear"),
+            target.long(),
+            weight=weights,
+            ignore_index=255,
+            reduction="sum",
+        )
+        for s, scores in zip(
+            network.strides, network.stages(models.normalise(images, spec)), strict=True
+        )
+    ]
+    expected = losses[-1] + TINY.auxiliary * sum(losses[:-1])
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-3)
+    assert float(count) == float(weights[target[target != 255].long()].sum())
+
+
+def test_rates_rise_and_fall():
+    network = build_network(TINY, 2)
+    optimizer = torch.optim.AdamW(parameter_groups(network, TINY))
+    recipe = dataclasses.replace(TINY, warmup=0.1, power=1.0)
+    for progress, share in ((0.0, 0.0), (0.05, 0.5), (0.1, 1.0), (0.55, 0.5), (1.0, 0.0)):
+        set_rates(optimizer, recipe, progress)
+        for group in optimizer.param_groups:
+            assert group["lr"] == pytest.approx(group["peak"] * share)
+    assert {group["peak"] for group in optimizer.param_groups} == {3e-3, 1e-2}
+    trained = sum(len(group["params"]) for group in optimizer.param_groups)
+    assert trained == len(list(network.parameters()))
+
+
+def test_median_frequency_weights_by_hand():
+    pixels = np.array([[60, 40, 0, 0], [90, 0, 10, 0]])
+    # Frequencies 150/200, 40/100, 10/100; their median is 40/100; the last class is in no image.
+    expected = np.sqrt([0.4 / 0.75, 1.0, 4.0, 1.0])
+    np.testing.assert_allclose(median_frequency_weights(pixels), expected, rtol=1e-6)
+
+
+def test_averaging_forgets_the_start():
+    update = averaging(0.99)
+    average, count = torch.zeros(1), torch.zeros((), dtype=torch.long)
+    for seen in range(1, 400):
+        update([average, count], [torch.ones(1), torch.tensor(seen)], seen)
+    assert average.item() == pytest.approx(1, abs=0.02)
+    assert count.item() == 399
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_build_and_freeze_what_they_name(name):
+    recipe = RECIPES[name]
+    network = build_network(recipe, 3)
+    names = [n for n, _ in network.encoder.network.named_parameters()]
+    for start in recipe.freeze:
+        assert any(n.startswith(start) for n in names), start
+    assert sum(p.numel() for p in network.parameters()) <= 3_500_000
+
+
+def test_an_existing_run_is_not_overwritten(tmp_path, found):
+    recipe = dataclasses.replace(TINY, epochs=1)
+    fit(recipe, *found, tmp_path, workers=0)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")}
+    with pytest.raises(RunError, match="holds a run already"):
+        fit(recipe, *found, tmp_path, workers=0)
+    with pytest.raises(RunError, match="epochs = 1, not 2"):
+        fit(dataclasses.replace(recipe, epochs=2), *found, tmp_path, resume=True, workers=0)
+    fewer = dataclasses.replace(found[0], samples=found[0].samples[1:])
+    with pytest.raises(RunError, match="other photos"):
+        fit(recipe, fewer, found[1], tmp_path, resume=True, workers=0)
+    assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")}
+
+
+def test_a_folder_that_cannot_be_written_is_said_at_once(tmp_path, found):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write into"):
+        fit(TINY, *found, tmp_path / "file" / "run", workers=0)
+
+
+def test_a_disk_that_is_nearly_full_is_said_at_once(tmp_path, found, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1 << 20}))
+    with pytest.raises(RunError, match="1 MiB free"):
+        fit(TINY, *found, tmp_path / "run", workers=0)
+
+
+def test_a_disk_that_fills_up_leaves_the_last_good_state(tmp_path, photos):
+    """A file size limit stands in for the full disk: writes fail in the middle of a file."""
+    work(photos, tmp_path / "run", 1)
+    before = load_file(next((tmp_path / "run" / "state").glob("*.safetensors")))
+    code = (
+        "import resource, signal, runpy, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "import torch; from upscore.models.checkpoint import write_tensors\n"
+        "write_tensors(sys.argv[1], 'state', {'x': torch.zeros(10**6)}, {})\n"
+    )
+    failed = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "run" / "state")],
+        capture_output=True,
+        text=True,
+    )
+    assert failed.returncode == 1
+    assert "OSError" in failed.stderr
+    _, after = read_tensors(tmp_path / "run" / "state", "state")
+    assert before.keys() == after.keys()
+    assert not list((tmp_path / "run").rglob(".part-*"))
+
+
+def test_broken_data_stop_training_unless_skipped(tmp_path, photos):
+    import shutil
+
+    root = tmp_path / "data"
+    shutil.copytree(photos, root)
+    (root / "train" / "images" / "0.png").write_bytes(b"not a picture")
+    options = {f.name: getattr(TINY, f.name) for f in dataclasses.fields(Recipe)} | {"epochs": 1}
+    with pytest.raises(data.DataError, match=r"0\.png") as error:
+        upscore.train(root, tmp_path / "run", workers=0, **without_mapping(options))
+    listed = tmp_path / "run" / "skip.txt"
+    assert str(listed) in str(error.value)
+    skip = data.read_skip_list(listed)
+    run = upscore.train(root, tmp_path / "run", skip=skip, workers=0, **without_mapping(options))
+    assert len(run.identity["photos"]) == 3
+
+
+def without_mapping(options):
+    return {name: value for name, value in options.items() if name != "mapping"}
+
+
+def test_unknown_recipes_are_listed(tmp_path):
+    with pytest.raises(ValueError, match="no recipe 'best'; there are default"):
+        upscore.train(tmp_path, tmp_path / "run", "best")
