@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: demo test clean
 
-demo: .venv/.demo
+demo: .venv/.predict
 	$(BIN)/upscore demo -o demo-output
 
 test: .venv/.test

@@ -18,18 +18,32 @@ from rich.table import Table
 
 Times = dict[str, list[float]]
 
+PACKAGES = (  # whose versions matter to the figures, where installed
+    "torch",
+    "numpy",
+    "numba",
+    "onnxruntime",
+    "openvino",
+    "torchvision",
+    "segmentation-models-pytorch",
+    "transformers",
+)
+
 
 def in_turn(
     calls: Mapping[str, Callable[[], object]],
     *,
     rounds: int = 7,
     seconds: float = 0.02,
+    untimed: int = 0,
     synchronise: Callable[[], object] = lambda: None,
 ) -> Times:
     """Seconds a call of each takes, one figure a round, every round visiting all of them in turn.
 
     One figure is the mean over enough calls to last about `seconds`. Before the first round each
-    is called twice, to compile and to warm the caches. `synchronise` waits for a device.
+    is called twice, to compile and to warm the caches. Before each figure come `untimed` calls,
+    for calls with thread pools of their own: the threads of the one before still spin for a while.
+    `synchronise` waits for a device.
     """
 
     def spend(call: Callable[[], object], repeats: int) -> float:
@@ -47,6 +61,8 @@ def in_turn(
     times: Times = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
+            for _ in range(untimed):
+                call()
             times[name].append(spend(call, repeats[name]))
     return times
 
@@ -74,7 +90,7 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
     }
-    for package in ("torch", "numpy", "numba", "onnxruntime"):
+    for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -260,7 +260,7 @@ def test_upsample_is_the_bilinear_convolution_inside(factor):
     expected = upsample_linear(scores, y.shape[2:], stride=factor)
     inside = (..., slice(factor, -factor), slice(factor, -factor))
     np.testing.assert_allclose(y[inside], expected[inside], atol=1e-14)
-    assert abs(y - expected).max() > 0.01  # zeros beyond the edges, not the edge held
+    assert abs(y - expected).max() > 0.01  # zeros beyond the edges, not the edge repeated
 
 
 @pytest.mark.parametrize(

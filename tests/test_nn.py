@@ -68,7 +68,7 @@ def test_bilinear_start_needs_its_kernel():
         nn.ConvTranspose2d(3, 3, 4, stride=2, init="nearest")
 
 
-def test_training_moves_the_weight_and_the_path():
+def test_training_moves_the_weight_and_the_backend():
     layer = nn.ConvTranspose2d(2, 2, 4, stride=2, padding=1, groups=2, init="bilinear")
     other = torch.nn.ConvTranspose2d(2, 2, 4, stride=2, padding=1, groups=2)
     other.load_state_dict(layer.state_dict())
@@ -83,11 +83,11 @@ def test_training_moves_the_weight_and_the_path():
     torch.testing.assert_close(layer(x), other(x))
 
 
-@pytest.mark.parametrize("path", ["auto", "subkernels", "separable"])
-def test_compiles_without_a_graph_break(path):
-    groups = 1 if path == "subkernels" else 3
+@pytest.mark.parametrize("backend", ["auto", "subkernels", "separable"])
+def test_compiles_without_a_graph_break(backend):
+    groups = 1 if backend == "subkernels" else 3
     layer = nn.ConvTranspose2d(
-        3, 3, 4, stride=2, padding=1, groups=groups, init="bilinear", algorithm=path
+        3, 3, 4, stride=2, padding=1, groups=groups, init="bilinear", backend=backend
     )
     torch._dynamo.reset()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
@@ -125,6 +125,6 @@ def test_exports_to_onnx_with_explicit_pads():
 
 
 def test_a_kernel_of_this_package_is_not_exported():
-    layer = nn.ConvTranspose2d(3, 3, 4, 2, 1, groups=3, algorithm="depthwise")
+    layer = nn.ConvTranspose2d(3, 3, 4, 2, 1, groups=3, backend="depthwise")
     with pytest.raises(Exception, match="must run where upscore is not installed"):
         torch.export.export(layer, (torch.randn(1, 3, 4, 4),))

@@ -11,37 +11,45 @@ import upscore
 
 SOURCE = Path(upscore.__file__).parent
 
-# Each module may import from its own tier and those before it; leaves import only leaves.
-TIERS = (
-    {"geometry", "filters"},
+# A file may import from its own room and from those before it. Leaves stand beside all of them.
+ROOMS = (
+    {"errors", "version"},
+    {"arrays", "geometry", "io", "kernels"},
+    {"filters"},
     {"definition"},
     {"conv", "heads"},
-    {"nn"},
+    {"nn", "upsampling", "compat"},
     {"models"},
-    {"upsample", "compat", "explain"},
-    {"evaluate", "predict", "train", "report", "objective", "batches", "runs"},
+    {"inference", "explanation"},
+    {"prediction", "evaluation"},
+    {"exporting"},
+    {"training"},
     {"cli"},
+    {"__init__"},
 )
-LEAVES = {
-    "ahead": set(),
-    "files": set(),
-    "images": set(),
-    "jit": set(),
-    "memory": set(),
-    "vectors": set(),
-    "metrics": set(),
-    "recipes": set(),
-    "data": {"images"},
-    "overlay": set(),
-}
-# Heavy or special libraries, and the only files that may import them.
+LEAVES = {"images": {"errors", "io"}, "data": {"errors", "io", "images"}}
+# Heavy or special libraries, and the only files and folders that may import them.
 ONLY_IN = {
     "timm": {"models/encoder.py"},
-    "numba": {"jit.py", "vectors.py"},
-    "triton": {"heads/gpu.py", "heads/gpu_labels.py", "heads/gpu_loss.py"},
-    "accelerate": {"train.py"},
+    "numba": {"kernels"},
+    "llvmlite": {"kernels"},
+    "triton": {"heads/gpu.py", "heads/argmax/gpu.py", "heads/cross_entropy/gpu.py"},
+    "accelerate": {"training/train.py"},
+    "onnx": {"models/graph.py", "exporting"},
+    "onnxscript": {"models/graph.py"},
+    "onnxruntime": {"inference/engines/onnxruntime.py", "exporting"},
+    "openvino": {"inference/engines/openvino.py", "exporting"},
+    "matplotlib": {"evaluation/report.py", "training/run.py"},
     "tensorflow": set(),
 }
+FILES = {path.relative_to(SOURCE).as_posix(): path for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def file_of(module):
+    """The file that holds a module of the package, or None."""
+    inside = module.removeprefix("upscore").strip(".").replace(".", "/")
+    names = (f"{inside}.py", f"{inside}/__init__.py".lstrip("/"))
+    return next((name for name in names if name in FILES), None)
 
 
 def imports(path):
@@ -55,37 +63,65 @@ def imports(path):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: relative import"
-            if node.module == "upscore":
-                yield from (f"upscore.{alias.name}" for alias in node.names)
+            if node.module.split(".")[0] == "upscore":
+                for alias in node.names:  # a module of that package, or a name within it
+                    inner = f"{node.module}.{alias.name}"
+                    yield inner if file_of(inner) else node.module
             else:
                 yield node.module
 
 
-def files():
-    return sorted(SOURCE.rglob("*.py"))
+def own_imports(name):
+    """The files of the package that a file imports; the public names of `__init__` count too."""
+    found = {file_of(m) for m in imports(FILES[name]) if m.split(".")[0] == "upscore"}
+    if name == "__init__.py":
+        found |= {file_of(module) for module in upscore._HOME.values()}
+    return found - {None}
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda p: p.relative_to(SOURCE).as_posix())
-def test_import_directions(path):
-    relative = path.relative_to(SOURCE)
-    own = relative.parts[0].removesuffix(".py")
-    if own == "__init__":
-        return
-    tier = {name: i for i, names in enumerate(TIERS) for name in names}
-    assert own in tier or own in LEAVES, f"{relative} has no place in the architecture"
-    for module in imports(path):
+@pytest.mark.parametrize("name", FILES)
+def test_import_directions(name):
+    room = name.split("/")[0].removesuffix(".py")
+    floor = {name: i for i, names in enumerate(ROOMS) for name in names}
+    assert room in floor or room in LEAVES, f"{name} has no place in the architecture"
+    for module in imports(FILES[name]):
         top = module.split(".")[0]
         if top in ONLY_IN:
-            assert relative.as_posix() in ONLY_IN[top], f"{relative} imports {top}"
-        if top != "upscore" or module.count(".") == 0:
+            allowed = any(name == one or name.startswith(f"{one}/") for one in ONLY_IN[top])
+            assert allowed, f"{name} imports {top}"
+    for other in own_imports(name):
+        theirs = other.split("/")[0].removesuffix(".py")
+        if theirs == room:
             continue
-        other = module.split(".")[1]
-        if other in (own, "__version__"):
-            continue
-        if own in LEAVES:
-            assert other in LEAVES[own], f"the leaf {relative} imports {module}"
-        elif other in tier:
-            assert tier[other] <= tier[own], f"{relative} imports {module}, which is above it"
+        if room in LEAVES:
+            assert theirs in LEAVES[room], f"the leaf {name} imports {other}"
+        elif theirs not in LEAVES:
+            assert floor[theirs] <= floor[room], f"{name} imports {other}, which is above it"
+
+
+def test_no_circles():
+    graph = {name: own_imports(name) for name in FILES}
+    assert circle(graph) is None
+    # The search finds one where there is one.
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["b", "c", "b"]
+
+
+def circle(graph):
+    """A path that ends where it begins, or None."""
+    done = set()
+
+    def walk(name, path):
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return None
+        for other in sorted(graph[name]):
+            if found := walk(other, [*path, name]):
+                return found
+        done.add(name)
+        return None
+
+    return next((found for name in sorted(graph) if (found := walk(name, []))), None)
 
 
 def run(code):
@@ -97,6 +133,7 @@ def run(code):
 def test_importing_needs_numpy_alone():
     loaded = run("import sys, upscore; upscore.__dir__(); print(*sys.modules)").split()
     heavy = {"torch", "numba", "timm", "PIL", "rich", "typer", "scipy", "triton", "torchvision"}
+    heavy |= {"onnx", "onnxruntime", "openvino", "safetensors"}
     assert not heavy & {name.split(".")[0] for name in loaded}
 
 
@@ -110,21 +147,49 @@ def test_numpy_arrays_need_no_torch():
     assert run(code).split("\n")[:2] == ["(9, 11)", "(1, 4, 8, 5)"]
 
 
+PUBLIC = {
+    *("Predictor", "Segmenter", "UpscoreError", "__version__", "argmax", "bilinear_filter"),
+    *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cross_entropy", "evaluate"),
+    *("explain", "export", "load", "train", "upsample"),
+}
+
+
 def test_public_names_resolve_and_nothing_else_is_public():
-    for name in upscore.__all__:
+    assert set(upscore.__all__) == PUBLIC
+    for name in PUBLIC:
         assert getattr(upscore, name) is not None
-    assert set(upscore._HOME) == set(upscore.__all__) - {"__version__"}
+    assert set(dir(upscore)) >= PUBLIC
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         upscore.nonsense  # noqa: B018
 
 
+def test_every_error_is_an_upscore_error_and_a_builtin_one():
+    from upscore import errors
+
+    builtin = (ValueError, TypeError, OSError, ImportError, NotImplementedError)
+    kinds = [value for value in vars(errors).values() if isinstance(value, type)]
+    assert len(kinds) > 5
+    for kind in set(kinds) - {errors.UpscoreError}:
+        assert issubclass(kind, errors.UpscoreError)
+        assert issubclass(kind, builtin), kind
+    # Nothing else is raised on purpose, but what Python's own protocols ask for.
+    protocols = {"AttributeError", "AssertionError", "NotImplementedError", "MemoryError"}
+    for name, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            raised = node.exc if isinstance(node, ast.Raise) else None
+            call = raised.func if isinstance(raised, ast.Call) else None
+            if isinstance(call, ast.Name) and call.id.endswith("Error"):
+                assert hasattr(errors, call.id) or call.id in protocols, f"{name} raises {call.id}"
+
+
 def test_functions_are_not_shadowed_by_the_modules_that_hold_them():
     code = (
-        "import upscore.training.train, upscore.evaluation.evaluate, upscore.explanation.layers, upscore.upsampling\n"
-        "names = 'train', 'evaluate', 'explain', 'upsample'\n"
+        "import upscore.training.train, upscore.evaluation.evaluate\n"
+        "import upscore.explanation.explain, upscore.upsampling, upscore.exporting.export\n"
+        "names = 'train', 'evaluate', 'explain', 'upsample', 'export'\n"
         "print(*[callable(getattr(upscore, name)) for name in names])"
     )
-    assert run(code).split() == ["True"] * 4
+    assert run(code).split() == ["True"] * 5
 
 
 def test_version_is_the_packages():

@@ -41,7 +41,7 @@ def test_equals_interpolate_and_scikit_image(dtype, factor):
     np.testing.assert_array_equal(layer[inner, inner], y[inner, inner])
 
 
-def test_the_layers_edges_fade_and_held_ones_do_not():
+def test_the_layers_edges_fade_and_repeated_ones_do_not():
     white = np.full((4, 4), 200, np.uint8)
     assert (upscore.upsample(white, 4) == 200).all()
     faded = upscore.upsample(white, 4, edges="zeros")
@@ -102,7 +102,7 @@ def test_strided_and_read_only_images():
         (np.zeros((2, 2)), 0, {}, ValueError, "factor must be at least 1, not 0"),
         (np.zeros((2, 2)), 1.5, {}, TypeError, "factor must be a whole number, not 1.5"),
         (np.zeros((2, 2)), (1, 2, 3), {}, ValueError, "one number or two"),
-        (np.zeros((2, 2)), 2, {"edges": "wrap"}, ValueError, "edges must be 'held' or 'zeros'"),
+        (np.zeros((2, 2)), 2, {"edges": "wrap"}, ValueError, "edges must be 'replicate' or 'zeros'"),
         (np.zeros((2, 2)), 2**15, {}, ValueError, "4,294,967,296 elements, and at most"),
     ],
 )

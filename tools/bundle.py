@@ -31,7 +31,7 @@ photos{before}; every choice stands in `model.json`.
 
 ## Scores
 `upscore evaluate DATA --split val`: {images} photos that were not trained on, labels at their own
-size, photos brought to {long_side} pixels for the network, one pooled confusion matrix.
+size, photos resized to {long_side} pixels for the network, one pooled confusion matrix.
 
 | class | IoU | boundary IoU |
 |---|---|---|
@@ -64,18 +64,18 @@ def main(run: str, data: str) -> None:
         BUNDLED, network, replace(spec, card={**spec.card, "scores": scores}), dtype=torch.float16
     )
     (low, high) = result.interval
-    table = zip(result.classes, result.scores.iou, result.boundary_iou, strict=True)
+    table = zip(result.class_names, result.scores.iou, result.boundary_iou, strict=True)
     text = CARD.format(
         architecture=spec.architecture,
         encoder=spec.encoder,
         parameters=sum(p.numel() for p in network.parameters()),
-        classes=", ".join(spec.classes),
+        classes=", ".join(spec.class_names),
         photos=spec.card["photos"],
         start="" if start is True else f" --set pretrained={start}",
         before=before,
         epochs=spec.card["validation"]["epoch"],
         long_side=spec.long_side,
-        images=len(result.names),
+        images=len(result.image_names),
         rows="\n".join(f"| {name} | {iou:.3f} | {boundary:.3f} |" for name, iou, boundary in table),
         mean_iou=result.scores.mean_iou,
         low=low,

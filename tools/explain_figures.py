@@ -1,7 +1,9 @@
-"""Make the pictures of the page's first chapter: `python -m upscore.explain.figures`.
+"""Make the pictures of the explain page's first chapter.
 
-They are the bundled model's own answers for a photo of scikit-image (chelsea, the cat), written
-into the package so that the page needs neither torch nor the model.
+    python tools/explain_figures.py
+
+They are the bundled model's own answers for the photo of the cat that comes with the package,
+written into the package so that the page needs neither torch nor the model.
 """
 
 from collections.abc import Callable
@@ -14,12 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from skimage.data import chelsea
 from torch.nn.functional import interpolate
 
 import upscore
 from upscore import models
 from upscore.explanation.page import PHOTO
+from upscore.images import read, samples
 from upscore.io.atomic import replacing, write_json
 
 EYE = (slice(88, 128), slice(150, 206))  # rows and columns of the cat's eye
@@ -28,7 +30,7 @@ EYE = (slice(88, 128), slice(150, 206))  # rows and columns of the cat's eye
 def make(folder: Path = PHOTO, source: str | Path = "bundled") -> None:
     """Write the photo, the model's answers for it at each stride, and the facts, to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    photo: NDArray[np.uint8] = chelsea()  # type: ignore[no-untyped-call]
+    photo = read(samples()["cat"])
     height, width = photo.shape[:2]
     model, spec = models.load(source)
     with torch.inference_mode():
@@ -36,17 +38,17 @@ def make(folder: Path = PHOTO, source: str | Path = "bundled") -> None:
         stages = [s[0] for s in model.stages(models.normalise(images, spec))]
 
     labels = upscore.argmax(stages[-1].numpy(), size=(height, width), stride=model.strides[-1])
-    counts = np.bincount(labels.ravel(), minlength=len(spec.classes))
+    counts = np.bincount(labels.ravel(), minlength=len(spec.class_names))
     shown = int(np.argmax(np.where(_is_background(spec.palette), 0, counts)))
     facts = {
         "height": height,
         "width": width,
-        "classes": list(spec.classes),
-        "shown": spec.classes[shown],
+        "classes": list(spec.class_names),
+        "shown": spec.class_names[shown],
         "stages": {str(s): stages[i].shape[1:] for i, s in enumerate(model.strides)},
         "caption": (
             f"Chelsea, a photo from scikit-image, seen by upscore's {spec.architecture} after each "
-            f"of its stages. Colours: {_legend(spec.classes, counts, spec.palette)}."
+            f"of its stages. Colours: {_legend(spec.class_names, counts, spec.palette)}."
         ),
         "timing": timing(),
     }

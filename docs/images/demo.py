@@ -2,20 +2,19 @@
 
 from pathlib import Path
 
-import skimage
 from PIL import Image
 
 import upscore
+from upscore.images import samples
 
 HEIGHT = 320
-PHOTOS = ("chelsea.png", "astronaut.png", "coffee.png")
+PHOTOS = ("cat", "astronaut", "coffee")
 
 
 def main() -> None:
     """Write demo.jpg beside this script."""
     predictor = upscore.Predictor()
-    folder = Path(skimage.__file__).parent / "data"
-    overlays = [predictor(folder / name).overlay() for name in PHOTOS]
+    overlays = [predictor(samples()[name]).overlay() for name in PHOTOS]
     overlays = [o.resize((round(o.width * HEIGHT / o.height), HEIGHT)) for o in overlays]
     strip = Image.new("RGB", (sum(o.width for o in overlays), HEIGHT))
     left = 0

@@ -28,6 +28,9 @@ class Framework(Protocol):
     def device(self, x: Any) -> str:
         """Where the numbers are: "cpu", "cuda:0", ..."""
 
+    def together(self, x: Any, y: Any) -> bool:
+        """Whether both are on one device."""
+
     def count(self, x: Any) -> int:
         """The number of elements."""
 
@@ -46,6 +49,15 @@ class Framework(Protocol):
     def memory(self, x: Any) -> NDArray[Any]:
         """The memory itself for a compiled kernel: float16 as uint16, bfloat16 as int16 bits."""
 
+    def channels_last(self, x: Any) -> bool:
+        """Whether the channels lie next to each other in memory, where the columns usually do."""
+
+    def traced(self, x: Any) -> bool:
+        """Whether `x` has no numbers to look at, because a graph is made of what happens to it."""
+
+    def exporting(self) -> bool:
+        """Whether that graph will run elsewhere."""
+
 
 class NumPy:
     """NumPy arrays."""
@@ -60,6 +72,9 @@ class NumPy:
 
     def device(self, x: Any) -> str:
         return "cpu"
+
+    def together(self, x: Any, y: Any) -> bool:
+        return True
 
     def count(self, x: Any) -> int:
         return int(x.size)
@@ -78,6 +93,15 @@ class NumPy:
 
     def memory(self, x: Any) -> NDArray[Any]:
         return np.asarray(x.view(np.uint16) if x.dtype == np.float16 else x)
+
+    def channels_last(self, x: Any) -> bool:
+        return False
+
+    def traced(self, x: Any) -> bool:
+        return False
+
+    def exporting(self) -> bool:
+        return False
 
 
 class Torch:
@@ -99,6 +123,9 @@ class Torch:
     def device(self, x: Any) -> str:
         return str(x.device)
 
+    def together(self, x: Any, y: Any) -> bool:
+        return bool(x.device == y.device)
+
     def count(self, x: Any) -> int:
         return int(x.numel())
 
@@ -111,7 +138,8 @@ class Torch:
     def empty(self, like: Any, shape: tuple[int, ...], dtype: str) -> Any:
         import torch
 
-        if like.device.type == "cpu":  # NumPy asks for large pages, twice as fast to fill
+        # NumPy asks for large pages, twice as fast to fill.
+        if like.device.type == "cpu" and not self.traced(like):
             return torch.from_numpy(np.empty(shape, dtype))
         return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device)
 
@@ -125,6 +153,26 @@ class Torch:
         if x.dtype == torch.bfloat16:
             return np.asarray(x.view(torch.int16).numpy())
         return NUMPY.memory(x.numpy())
+
+    def channels_last(self, x: Any) -> bool:
+        import torch
+
+        layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim)
+        if layout is None or x.is_contiguous():
+            return False
+        return bool(x.is_contiguous(memory_format=layout))
+
+    def traced(self, x: Any) -> bool:
+        import torch
+
+        # Subclasses are fake tensors and the like.
+        plain = type(x) in (torch.Tensor, torch.nn.Parameter)
+        return not plain or torch.compiler.is_compiling() or self.exporting()
+
+    def exporting(self) -> bool:
+        import torch
+
+        return bool(torch.compiler.is_exporting() or torch.jit.is_tracing())
 
 
 NUMPY = NumPy()

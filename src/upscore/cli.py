@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from upscore.errors import ArgumentError
+from upscore.errors import UpscoreError
+from upscore.inference.engines import ENGINES
 from upscore.training.recipe import RECIPES, Recipe
 
 app = typer.Typer(
@@ -35,21 +36,23 @@ Mapping = Annotated[
 LongSide = Annotated[
     int | None,
     typer.Option(
-        help="Bring photos to this long side for the network, not to what the model says; "
-        "0 leaves them as they are."
+        help="Resize photos for the network so that the longer side is N pixels; 0 leaves them "
+        "as they are. Not given: what the model says.",
+        metavar="N",
     ),
 ]
+Engine = Annotated[str, typer.Option(help=f"What runs the network: auto, {', '.join(ENGINES)}.")]
+Device = Annotated[str | None, typer.Option(help="Where torch runs: cpu, cuda, ...")]
+Precision = Annotated[str, typer.Option(help="What OpenVINO computes in: float32 or bfloat16.")]
 Skip = Annotated[Path | None, typer.Option(help="A file that lists photos and masks to leave out.")]
 
 
 @app.command()
 def demo(output: Output = Path("demo-output")) -> None:
-    """Segment three photos that scikit-image ships with the bundled model."""
-    import skimage
+    """Segment the three photos that come with the package with the bundled model."""
+    from upscore.images import samples
 
-    photos = Path(skimage.__file__).parent / "data"
-    names = ("chelsea.png", "astronaut.png", "coffee.png")
-    _predict([photos / name for name in names], output, "bundled")
+    _predict(list(samples().values()), output, "bundled")
 
 
 @app.command()
@@ -107,12 +110,15 @@ def check(
 ) -> None:
     """Look for broken photos and masks, as training does before its first step."""
     from upscore import data as datasets
+    from upscore.data.progress import progress_bar
 
     problems = []
     for name in [split] if split else datasets.splits(data, layout=layout):
         found = datasets.find(data, name, layout=layout, mapping=mapping, skip=_skip_list(skip))
-        problems += datasets.check(found)
-        print(f"{name}: {len(found)} pairs, {len(found.classes)} classes, {found.layout} layout")
+        with progress_bar(f"checking {name}") as progress:
+            problems += datasets.check(found, progress=progress)
+        pairs, classes = len(found), len(found.class_names)
+        print(f"{name}: {pairs} pairs, {classes} classes, {found.layout} layout")
     if problems:
         print(datasets.report(problems))
         raise typer.Exit(1)
@@ -124,6 +130,9 @@ def evaluate(
     model: Model = "bundled",
     split: Annotated[str, typer.Option(help="Which part of the data.")] = "val",
     long_side: LongSide = None,
+    engine: Engine = "auto",
+    device: Device = None,
+    precision: Precision = "float32",
     json: Annotated[Path | None, typer.Option(help="Write all numbers to this file.")] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write report.html and its pictures to this folder.")
@@ -139,7 +148,7 @@ def evaluate(
         data,
         model,
         split=split,
-        **_sized(long_side),
+        **_running(engine, device, precision, long_side),
         json_file=json,
         report=report,
         layout=layout,
@@ -151,7 +160,7 @@ def evaluate(
     for heading in ("class", "IoU", "boundary IoU", "true pixels"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for row in zip(
-        result.classes, scores.iou, result.boundary_iou, scores.true_pixels, strict=True
+        result.class_names, scores.iou, result.boundary_iou, scores.true_pixels, strict=True
     ):
         table.add_row(row[0], f"{row[1]:.3f}", f"{row[2]:.3f}", str(row[3]))
     Console().print(table)
@@ -159,7 +168,7 @@ def evaluate(
         f"mean IoU {scores.mean_iou:.4f} (95 % interval {low:.3f} to {high:.3f}), "
         f"pixel accuracy {scores.pixel_accuracy:.4f}, mean accuracy {scores.mean_accuracy:.4f}, "
         f"frequency-weighted IoU {scores.frequency_weighted_iou:.4f}; "
-        f"{len(result.names)} images"
+        f"{len(result.image_names)} images"
     )
 
 
@@ -169,13 +178,16 @@ def predict(
     output: Output,
     model: Model = "bundled",
     long_side: LongSide = None,
+    engine: Engine = "auto",
+    device: Device = None,
+    precision: Precision = "float32",
     max_pixels: Annotated[
         int | None, typer.Option(help="Refuse photos of more pixels before decoding them.")
     ] = None,
 ) -> None:
     """Label photos: a palette PNG, an overlay and a summary; exit code 1 if any file failed."""
     limits = {} if max_pixels is None else {"max_pixels": max_pixels}
-    _predict(photos, output, model, **limits, **_sized(long_side))
+    _predict(photos, output, model, **limits, **_running(engine, device, precision, long_side))
 
 
 @app.command()
@@ -183,7 +195,9 @@ def upsample(
     photo: Annotated[Path, typer.Argument(help="An image file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The image file to write.")],
     factor: Annotated[int, typer.Option(help="How many times larger.")] = 2,
-    edges: Annotated[str, typer.Option(help="held, or zeros as the layer alone does.")] = "held",
+    edges: Annotated[
+        str, typer.Option(help="Beyond the border: replicate its pixels, or zeros.")
+    ] = "replicate",
 ) -> None:
     """Enlarge an image with a bilinear transposed convolution."""
     from upscore.upsampling import upsample_file
@@ -203,32 +217,32 @@ def explain(
     open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
 ) -> None:
     """Write the page that explains transposed convolution; needs no network to read."""
-    from upscore.explanation import explain as examine
-    from upscore.explanation import open_page, write_page
+    from upscore.explanation.explain import explain as examine
+    from upscore.explanation.page import open_page, write_page
 
     explanation = examine(model) if model else None
     if explanation is not None:
         Console().print(explanation)
     print(write_page(output, explanation))
     if open_ and not open_page(output):
-        raise ArgumentError(f"no browser could be started; open {output} yourself")
+        raise UpscoreError(f"no browser could be started; open {output} yourself")
 
 
 def main() -> None:
     """Run the command; what a user can mend is one message and exit code 1, not a traceback."""
     try:
         app()
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+    except (UpscoreError, OSError) as error:
         Console(stderr=True).print(f"upscore: {error}", style="red", markup=False, highlight=False)
         sys.exit(1)
 
 
 def _predict(photos: list[Any], output: Path, model: str, **limits: Any) -> None:
-    from upscore.prediction.predictor import predict_files
+    from upscore.prediction.batch import predict_files
 
     summary = predict_files(photos, output, model, **limits)
     for record in summary.ok:
-        found = ", ".join(f"{name} {share:.0%}" for name, share in record["classes"].items())
+        found = ", ".join(f"{name} {share:.0%}" for name, share in record["areas"].items())
         print(f"{record['file']}: {found}")
     print(f"{len(summary.ok)} label maps and overlays in {output}")
     if summary.failed:
@@ -237,8 +251,12 @@ def _predict(photos: list[Any], output: Path, model: str, **limits: Any) -> None
         raise typer.Exit(1)
 
 
-def _sized(long_side: int | None) -> dict[str, Any]:
-    return {} if long_side is None else {"long_side": long_side or None}
+def _running(
+    engine: str, device: str | None, precision: str, long_side: int | None
+) -> dict[str, Any]:
+    """The options of prediction and evaluation that say how the model runs."""
+    sized = {} if long_side is None else {"long_side": long_side or None}
+    return {"engine": engine, "device": device, "precision": precision, **sized}
 
 
 def _skip_list(path: Path | None) -> tuple[str, ...]:

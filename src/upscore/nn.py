@@ -18,12 +18,12 @@ class _Upscore:
     init: str | None = None  # until __init__ has run, for the reset_parameters() within it
 
     def __init__(
-        self, *arguments: Any, init: str | None = None, algorithm: str = "auto", **options: Any
+        self, *arguments: Any, init: str | None = None, backend: str = "auto", **options: Any
     ) -> None:
         super().__init__(*arguments, **options)
         if init not in (None, "bilinear"):
             raise ArgumentError(f"init must be None, PyTorch's own, or 'bilinear', not {init!r}")
-        self.init, self.algorithm = init, algorithm
+        self.init, self.backend = init, backend
         if init is not None:
             self.reset_parameters()
 
@@ -56,7 +56,7 @@ class _Upscore:
             groups=self.groups,
             dilation=self.dilation,
             output_size=output_size,
-            algorithm=self.algorithm,
+            backend=self.backend,
             **extra,
         )
         return y
@@ -74,7 +74,7 @@ class ConvTranspose2d(_Upscore, torch.nn.ConvTranspose2d):
     """`torch.nn.ConvTranspose2d`: the same arguments, parameters, `state_dict` and values.
 
     `init="bilinear"` starts as linear interpolation of each channel (the upscore layers of FCN,
-    Long et al. 2015): kernel 2f - f % 2 at stride f, as many outputs as inputs. `algorithm` is
+    Long et al. 2015): kernel 2f - f % 2 at stride f, as many outputs as inputs. `backend` is
     that of `upscore.conv_transpose2d`.
 
     >>> layer = ConvTranspose2d(1, 1, 4, stride=2, padding=1, init="bilinear")

@@ -1,4 +1,4 @@
-"""Every path of the transposed convolution against the definition, values and gradients."""
+"""Every backend of the transposed convolution against the definition, values and gradients."""
 
 import subprocess
 import sys
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import upscore
 from upscore.conv import composed, describe, plan
+from upscore.conv.backends import BACKENDS
 from upscore.conv.interleave import Interleave
-from upscore.conv.paths import PATHS
 from upscore.conv.plan import choose
 from upscore.definition import conv_transpose
 
@@ -66,12 +66,12 @@ def _definition(arrays, arguments):
 
 def _serving(arrays, arguments):
     case = describe(*arrays, *arguments)
-    return [name for name, path in PATHS.items() if path.why_not(case) is None]
+    return [name for name, backend in BACKENDS.items() if backend.why_not(case) is None]
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
 @pytest.mark.parametrize("name", CASES)
-def test_every_path_equals_the_definition(name, dim):
+def test_every_backend_equals_the_definition(name, dim):
     rank_one = name.startswith("depthwise") and dim > 1
     arrays, arguments = _arrays(name, dim, rank_one=rank_one)
     expected = _definition(arrays, arguments)
@@ -80,23 +80,23 @@ def test_every_path_equals_the_definition(name, dim):
     assert "torch" in serving
     assert ("separable" in serving) == rank_one
     assert ("depthwise" in serving) == (arguments[3] == 3)
-    for path in ["auto", *serving]:
-        y = OURS[dim](*arrays, *arguments, algorithm=path)
-        np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12, err_msg=path)
+    for backend in ["auto", *serving]:
+        y = OURS[dim](*arrays, *arguments, backend=backend)
+        np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12, err_msg=backend)
         assert y.is_contiguous()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["tiled", "grouped", "fsrcnn", "depthwise", "depthwise odd"])
-def test_no_path_is_less_exact_than_pytorch(name, dtype):
+def test_no_backend_is_less_exact_than_pytorch(name, dtype):
     arrays, arguments = _arrays(name, 2, dtype, rank_one=name == "depthwise")
     truth = _definition(arrays, arguments)
     theirs = np.abs(THEIRS[2](*arrays, *arguments).double().numpy() - truth).max()
-    for path in _serving(arrays, arguments):
-        y = OURS[2](*arrays, *arguments, algorithm=path)
+    for backend in _serving(arrays, arguments):
+        y = OURS[2](*arrays, *arguments, backend=backend)
         assert y.dtype == dtype
         allowed = theirs + torch.finfo(dtype).eps * np.abs(truth).max()
-        assert np.abs(y.double().numpy() - truth).max() <= allowed, path
+        assert np.abs(y.double().numpy() - truth).max() <= allowed, backend
 
 
 @pytest.mark.parametrize("name", ["tiled", "grouped", "fsrcnn", "depthwise", "depthwise odd"])
@@ -104,9 +104,9 @@ def test_the_output_has_the_layout_of_the_input(name):
     (x, weight, bias), arguments = _arrays(name, 2)
     expected = _definition((x, weight, bias), arguments)
     x = x.contiguous(memory_format=torch.channels_last)
-    for path in ["auto", *_serving((x, weight, bias), arguments)]:
-        y = OURS[2](x, weight, bias, *arguments, algorithm=path)
-        assert y.is_contiguous(memory_format=torch.channels_last), path
+    for backend in ["auto", *_serving((x, weight, bias), arguments)]:
+        y = OURS[2](x, weight, bias, *arguments, backend=backend)
+        assert y.is_contiguous(memory_format=torch.channels_last), backend
         np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12)
 
 
@@ -119,22 +119,22 @@ def test_gradients_equal_pytorchs(name, dim):
     y = THEIRS[dim](*arrays, *arguments)
     towards = torch.randn(y.shape, dtype=y.dtype).transpose(-1, 0).contiguous().transpose(-1, 0)
     expected = torch.autograd.grad(y, arrays, towards)
-    for path in _serving([a.detach() for a in arrays], arguments):
-        y = OURS[dim](*arrays, *arguments, algorithm=path)
+    for backend in _serving([a.detach() for a in arrays], arguments):
+        y = OURS[dim](*arrays, *arguments, backend=backend)
         for ours, theirs in zip(torch.autograd.grad(y, arrays, towards), expected, strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11, msg=path)
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11, msg=backend)
 
 
-@pytest.mark.parametrize("path", ["torch", "subkernels", "matmul", "depthwise"])
-def test_first_and_second_derivatives(path):
-    groups = 2 if path == "depthwise" else 1
+@pytest.mark.parametrize("backend", ["torch", "subkernels", "matmul", "depthwise"])
+def test_first_and_second_derivatives(backend):
+    groups = 2 if backend == "depthwise" else 1
     x = torch.randn(1, 2, 3, 2, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(2, 1, 3, 3, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(groups, dtype=torch.float64, requires_grad=True)
 
     def run(x, weight, bias):
         return upscore.conv_transpose2d(
-            x, weight, bias, stride=2, padding=1, groups=groups, algorithm=path
+            x, weight, bias, stride=2, padding=1, groups=groups, backend=backend
         )
 
     assert torch.autograd.gradcheck(run, (x, weight, bias))
@@ -144,16 +144,16 @@ def test_first_and_second_derivatives(path):
 @pytest.mark.parametrize("dim", [1, 2, 3])
 @pytest.mark.parametrize("name", [name for name in CASES if "dilated" not in name])
 def test_large_outputs_are_interleaved_in_one_pass(name, dim, monkeypatch):
-    monkeypatch.setattr(composed, "_LARGE", 0)
+    monkeypatch.setattr(composed, "INTERLEAVE_BY_KERNEL", 0)
     arrays, arguments = _arrays(name, dim)
     for array in arrays:
         array.requires_grad_()
     y = THEIRS[dim](*arrays, *arguments)
     towards = torch.randn(y.shape, dtype=y.dtype)
     expected = torch.autograd.grad(y, arrays, towards)
-    for path in ("subkernels", "matmul"):
-        if PATHS[path].why_not(describe(*arrays, *arguments)) is None:
-            ours = OURS[dim](*arrays, *arguments, algorithm=path)
+    for backend in ("subkernels", "matmul"):
+        if BACKENDS[backend].why_not(describe(*arrays, *arguments)) is None:
+            ours = OURS[dim](*arrays, *arguments, backend=backend)
             torch.testing.assert_close(ours, y, rtol=0, atol=1e-12)
             found = torch.autograd.grad(ours, arrays, towards)
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
@@ -191,13 +191,13 @@ def test_any_geometry(data):
     x = rng.integers(-9, 9, (2, channels, *size)).astype(np.float64)
     weight = rng.integers(-9, 9, (channels, 1, *kernel)).astype(np.float64)
     arguments = (stride, padding, output_padding, channels)
-    expected = upscore.conv_transpose2d(x, weight, None, *arguments, algorithm="definition")
-    for path in ("depthwise", "subkernels"):
-        y = upscore.conv_transpose2d(x, weight, None, *arguments, algorithm=path)
+    expected = upscore.conv_transpose2d(x, weight, None, *arguments, backend="definition")
+    for backend in ("depthwise", "subkernels"):
+        y = upscore.conv_transpose2d(x, weight, None, *arguments, backend=backend)
         np.testing.assert_array_equal(y, expected)
     outer = weight[..., :1] * rng.integers(1, 9, (channels, 1, 1, kernel[1]))
-    expected = upscore.conv_transpose2d(x, outer, None, *arguments, algorithm="definition")
-    y = upscore.conv_transpose2d(x, outer, None, *arguments, algorithm="separable")
+    expected = upscore.conv_transpose2d(x, outer, None, *arguments, backend="definition")
+    y = upscore.conv_transpose2d(x, outer, None, *arguments, backend="separable")
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-10)
 
 
@@ -205,13 +205,13 @@ def test_a_chunk_ends_inside_the_row():
     (x, weight, bias), arguments = _arrays("depthwise odd", 2, rank_one=True)
     x = torch.randn(1, 3, 4, 700, dtype=torch.float64)
     expected = _definition((x, weight, bias), arguments)
-    for path in ("depthwise", "separable"):
-        y = OURS[2](x, weight, bias, *arguments, algorithm=path)
+    for backend in ("depthwise", "separable"):
+        y = OURS[2](x, weight, bias, *arguments, backend=backend)
         np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("path", ["auto", "depthwise", "separable"])
-def test_every_output_is_written(path, monkeypatch):
+@pytest.mark.parametrize("backend", ["auto", "depthwise", "separable"])
+def test_every_output_is_written(backend, monkeypatch):
     real = np.empty
 
     def poisoned(shape, dtype=float, *rest, **options):
@@ -223,17 +223,17 @@ def test_every_output_is_written(path, monkeypatch):
     arrays, arguments = _arrays("depthwise odd", 2, rank_one=True)
     for array in arrays:
         array.requires_grad_()
-    y = OURS[2](*arrays, *arguments, algorithm=path)
+    y = OURS[2](*arrays, *arguments, backend=backend)
     y.sum().backward()
     assert all(torch.isfinite(t).all() for t in (y, arrays[0].grad, arrays[1].grad))
 
 
-@pytest.mark.parametrize("path", ["torch", "depthwise", "separable", "definition"])
+@pytest.mark.parametrize("backend", ["torch", "depthwise", "separable", "definition"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_number_that_is_none_stays_within_its_kernel(path, value):
+def test_a_number_that_is_none_stays_within_its_kernel(backend, value):
     x, weight = np.zeros((1, 1, 5, 5)), np.ones((1, 1, 3, 3))
     x[0, 0, 2, 2] = value
-    y = upscore.conv_transpose2d(x, weight, stride=2, algorithm=path)
+    y = upscore.conv_transpose2d(x, weight, stride=2, backend=backend)
     expected = np.zeros((11, 11))
     expected[4:7, 4:7] = value
     np.testing.assert_array_equal(y[0, 0], expected)
@@ -252,8 +252,8 @@ def test_strided_reversed_read_only_and_foreign_arrays():
     frozen.flags.writeable = False
     variants = (wide[..., ::2], x[:, :, ::-1].copy()[:, :, ::-1], frozen, np.asfortranarray(x))
     for variant in (*variants, x.astype(">f8")):
-        for path in ("auto", "torch", "depthwise", "definition"):
-            y = upscore.conv_transpose2d(variant, weight, bias, *arguments, algorithm=path)
+        for backend in ("auto", "torch", "depthwise", "definition"):
+            y = upscore.conv_transpose2d(variant, weight, bias, *arguments, backend=backend)
             assert isinstance(y, np.ndarray)
             np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12)
     tensor = torch.from_numpy(x).transpose(2, 3).contiguous().transpose(2, 3)
@@ -272,11 +272,11 @@ def test_integers_are_exact_in_numpy_and_refused_in_torch():
         upscore.conv_transpose1d(torch.from_numpy(x), torch.from_numpy(weight))
 
 
-@pytest.mark.parametrize("path", ["auto", "torch", "subkernels", "depthwise"])
-def test_an_empty_batch(path):
+@pytest.mark.parametrize("backend", ["auto", "torch", "subkernels", "depthwise"])
+def test_an_empty_batch(backend):
     x = torch.zeros(0, 3, 4, 4, requires_grad=True)
     weight = torch.randn(3, 1, 4, 4, requires_grad=True)
-    y = upscore.conv_transpose2d(x, weight, stride=2, padding=1, groups=3, algorithm=path)
+    y = upscore.conv_transpose2d(x, weight, stride=2, padding=1, groups=3, backend=backend)
     assert y.shape == (0, 3, 8, 8)
     y.sum().backward()
     assert not weight.grad.any()
@@ -310,26 +310,26 @@ def test_numpy_alone_imports_no_torch():
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize("separable", [False, True])
 def test_the_operator_is_well_registered(separable):
-    from upscore.conv import operator
+    from upscore.conv import torch_op
 
     x = torch.randn(2, 3, 4, 5, requires_grad=True)
     weight = torch.ones(3, 1, 4, 4, requires_grad=True)
     bias = torch.randn(3, requires_grad=True)
     geometry = ((8, 10), (2, 2), (1, 1))
-    torch.library.opcheck(operator._forward, (x, weight, bias, *geometry, separable))
+    torch.library.opcheck(torch_op.forward, (x, weight, bias, *geometry, separable))
     y = torch.randn(2, 3, 8, 10)
     x, weight = x.detach(), weight.detach()
-    torch.library.opcheck(operator._input_gradient, (y, x, weight, *geometry[1:], separable))
-    torch.library.opcheck(operator._weight_gradient, (y, x, weight, *geometry[1:]))
+    torch.library.opcheck(torch_op.input_gradient, (y, x, weight, *geometry[1:], separable))
+    torch.library.opcheck(torch_op.weight_gradient, (y, x, weight, *geometry[1:]))
 
 
-@pytest.mark.parametrize("path", ["torch", "subkernels", "matmul", "depthwise", "separable"])
-def test_autocast_makes_bfloat16(path):
-    groups = 2 if path in ("depthwise", "separable") else 1
+@pytest.mark.parametrize("backend", ["torch", "subkernels", "matmul", "depthwise", "separable"])
+def test_autocast_makes_bfloat16(backend):
+    groups = 2 if backend in ("depthwise", "separable") else 1
     x = torch.randn(1, 2, 4, 4, requires_grad=True)
     weight = torch.ones(2, 1, 4, 4, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
-        y = upscore.conv_transpose2d(x, weight, stride=2, groups=groups, algorithm=path)
+        y = upscore.conv_transpose2d(x, weight, stride=2, groups=groups, backend=backend)
         theirs = F.conv_transpose2d(x, weight, stride=2, groups=groups)
     assert y.dtype == theirs.dtype == torch.bfloat16
     torch.testing.assert_close(y, theirs, rtol=2e-2, atol=2e-2)
@@ -340,25 +340,25 @@ def test_autocast_makes_bfloat16(path):
 # --- Planning and bad input ----------------------------------------------------------------------
 
 
-def test_a_plan_names_the_path_and_why_not_the_others():
+def test_a_plan_names_the_backend_and_why_not_the_others():
     x, weight = torch.zeros(1, 2, 128, 128), torch.ones(2, 1, 4, 4)
     made = plan(describe(x, weight, stride=2, groups=2))
-    assert made.path == "separable"
-    assert set(made.why_not) == set(PATHS) - {"separable"}
-    assert "2 in groups" not in made.why_not["matmul"]
-    assert "groups" not in made.why_not["torch"]
+    assert made.backend == "separable"
+    assert set(made.why_not) == set(BACKENDS) - {"separable"}
+    assert made.why_not["matmul"] == "one matrix product is one group, and there are 2"
+    assert made.why_not["torch"] == "it could, but separable comes first"
     assert str(made).startswith("separable: ")
 
 
-def test_a_path_asked_for_works_or_raises():
+def test_a_backend_asked_for_works_or_raises():
     x, weight = torch.zeros(1, 2, 8, 8), torch.randn(2, 1, 4, 4)
     with pytest.raises(ValueError, match="'separable' cannot serve this: the filters are not"):
-        upscore.conv_transpose2d(x, weight, groups=2, algorithm="separable")
+        upscore.conv_transpose2d(x, weight, groups=2, backend="separable")
     with pytest.raises(ValueError, match=r"'matmul' cannot serve this: .* there are 2"):
-        upscore.conv_transpose2d(x, weight, groups=2, algorithm="matmul")
-    with pytest.raises(ValueError, match="algorithm must be auto, torch, subkernels"):
-        upscore.conv_transpose2d(x, weight, groups=2, algorithm="fast")
-    with pytest.raises(ValueError, match=r"no path can serve(.|\n)*definition: the definition is"):
+        upscore.conv_transpose2d(x, weight, groups=2, backend="matmul")
+    with pytest.raises(ValueError, match="backend must be auto, torch, subkernels"):
+        upscore.conv_transpose2d(x, weight, groups=2, backend="fast")
+    with pytest.raises(ValueError, match=r"no backend can serve(.|\n)*definition: the definition is"):
         choose(describe(x.int(), weight.int(), groups=2))
 
 

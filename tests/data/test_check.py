@@ -6,7 +6,7 @@ from PIL import Image
 from test_dataset import mask, pair, photo
 
 from upscore import data
-from upscore.data.check import ramp_share
+from upscore.data.faults import ramp_share
 
 SHAPE = (40, 50)
 
@@ -213,21 +213,6 @@ def test_report(sound):
     text = data.report(check(sound), shown=1)
     assert text.startswith("2 problems (1 no partner, 1 no such class):\n")
     assert text.endswith("\n  and 1 more")
-
-
-def test_long_side_is_the_median(tmp_path):
-    for i, size in enumerate([(30, 20), (10, 50), (41, 7)]):
-        for part in ("images", "masks"):
-            (tmp_path / "train" / part).mkdir(parents=True, exist_ok=True)
-            Image.new("L", size).save(tmp_path / "train" / part / f"{i}.png")
-    (tmp_path / "classes.txt").write_text("ground\n")
-    assert data.long_side(data.find(tmp_path, "train")) == 41
-
-
-def test_class_pixels(sound):
-    dataset = data.find(sound, mapping={"ignore": "b"})
-    counts = data.class_pixels(dataset)
-    assert counts.tolist() == [[(ids(i) == old).sum() for old in (0, 2)] for i in range(4)]
 
 
 def test_an_error_in_progress_stops_the_check(sound):

@@ -1,4 +1,4 @@
-"""Readers: each layout, each kind of mask, class lists and mappings, made on the fly."""
+"""Readers: each layout, each encoding of masks, class lists and mappings, made on the fly."""
 
 import subprocess
 import sys
@@ -10,7 +10,6 @@ from PIL import Image
 
 from upscore import data
 from upscore.data import masks
-from upscore.data.check import KINDS as PROBLEMS
 from upscore.data.classes import (
     CAMVID,
     VOC,
@@ -21,6 +20,7 @@ from upscore.data.classes import (
     voc_colour,
 )
 from upscore.data.layouts import LAYOUTS
+from upscore.data.problems import PROBLEM_KINDS
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 AB, ABC = ("a", "b"), ("a", "b", "c")
@@ -60,7 +60,7 @@ def test_folders_with_splits(tmp_path):
 
     assert data.splits(tmp_path) == ("train", "val", "test")
     assert (found.layout, found.split, names(found)) == ("folders", "train", ["a", "b"])
-    assert found.classes == ("sky", "road", "car")
+    assert found.class_names == ("sky", "road", "car")
     assert found.palette == ((0, 0, 0), (128, 0, 0), (0, 128, 0))
     image, labels = found.read(1)
     assert image.shape == (2, 3, 3)
@@ -73,14 +73,14 @@ def test_folders_with_splits(tmp_path):
 def test_photo_and_mask_may_have_different_suffixes(tmp_path):
     photo(tmp_path / "images" / "a.JPG")
     mask(tmp_path / "masks" / "a.png", IDS)
-    assert names(data.find(tmp_path, "all", classes=ABC)) == ["a"]
+    assert names(data.find(tmp_path, "all", class_names=ABC)) == ["a"]
 
 
 def test_an_undivided_folder_is_divided_the_same_way_each_time(tmp_path):
     for i in range(21):
         pair(tmp_path, f"p{i}")
     train, val, everything = (
-        names(data.find(tmp_path, split, classes=ABC)) for split in data.splits(tmp_path)
+        names(data.find(tmp_path, split, class_names=ABC)) for split in data.splits(tmp_path)
     )
     assert data.splits(tmp_path) == ("train", "val", "all")
     assert len(everything) == 21
@@ -88,7 +88,7 @@ def test_an_undivided_folder_is_divided_the_same_way_each_time(tmp_path):
     assert sorted(train + val) == everything
     # A new photo moves at most one old one.
     pair(tmp_path, "new")
-    later = names(data.find(tmp_path, "val", classes=ABC))
+    later = names(data.find(tmp_path, "val", class_names=ABC))
     assert len(set(val) - set(later)) <= 1
 
 
@@ -107,7 +107,7 @@ def test_voc(tmp_path):
     found = data.find(tmp_path)
     assert data.splits(tmp_path) == ("train", "val")
     assert (found.layout, names(found)) == ("voc", ["two"])
-    assert found.classes == VOC
+    assert found.class_names == VOC
     assert found.palette[15] == (192, 128, 128)
     assert (found.read(0)[1] == IDS).all()
 
@@ -117,7 +117,7 @@ def test_camvid_void_lies_above_the_classes(tmp_path):
         photo(tmp_path / split / "x.png")
         mask(tmp_path / f"{split}annot" / "x.png", np.array([[0, 10, 11], [255, 11, 3]], np.uint8))
     found = data.find(tmp_path, "val")
-    assert (found.layout, found.classes) == ("camvid", tuple(CAMVID))
+    assert (found.layout, found.class_names) == ("camvid", tuple(CAMVID))
     assert found.palette[0] == (128, 128, 128)
     assert found.read(0)[1].tolist() == [[0, 10, 255], [255, 255, 3]]
 
@@ -125,13 +125,13 @@ def test_camvid_void_lies_above_the_classes(tmp_path):
 def test_above_the_classes_is_an_error_elsewhere(tmp_path):
     pair(tmp_path, "a", np.array([[0, 3, 3]], np.uint8))
     with pytest.raises(data.DataError, match=r"a\.png: 66\.67% of the pixels are of no class: 3"):
-        data.find(tmp_path, "all", classes=ABC).read(0)
+        data.find(tmp_path, "all", class_names=ABC).read(0)
 
 
 def test_the_layout_can_be_named(tmp_path):
     voc(tmp_path)
     pair(tmp_path, "c")
-    assert data.find(tmp_path, classes=ABC).layout == "folders"
+    assert data.find(tmp_path, class_names=ABC).layout == "folders"
     assert data.find(tmp_path, layout="voc").layout == "voc"
     with pytest.raises(data.DataError, match="expected\n  camvid: train/"):
         data.find(tmp_path, layout="camvid")
@@ -150,47 +150,47 @@ def test_errors_say_what_was_found(tmp_path):
         data.find(tmp_path)
     pair(tmp_path / "train", "a")
     with pytest.raises(data.DataError, match="no split 'val'; it has train"):
-        data.find(tmp_path, "val", classes=ABC)
+        data.find(tmp_path, "val", class_names=ABC)
     with pytest.raises(data.DataError, match=r"no class names; write .*classes\.txt"):
         data.find(tmp_path)
 
 
-# Kinds of masks
+# Encodings of masks
 
 
-def read_back(tmp_path: Path, pixels, kind: str | None = None, **options) -> tuple[str, list]:
+def read_back(tmp_path: Path, pixels, encoding: str | None = None, **options) -> tuple[str, list]:
     pair(tmp_path, "a", pixels, palette=options.pop("palette", False))
-    found = data.find(tmp_path, "all", kind=kind, **options)
-    return found.decoder.kind, found.read(0)[1].tolist()
+    found = data.find(tmp_path, "all", encoding=encoding, **options)
+    return found.decoder.encoding, found.read(0)[1].tolist()
 
 
 def test_palette_masks_are_read_as_indices(tmp_path):
-    assert read_back(tmp_path, IDS, palette=True, classes=ABC) == ("index", IDS.tolist())
+    assert read_back(tmp_path, IDS, palette=True, class_names=ABC) == ("index", IDS.tolist())
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16])
 def test_integer_masks_of_any_depth(tmp_path, dtype):
     ids = np.array([[0, 1, 1]], dtype)
-    assert read_back(tmp_path, ids, classes=AB) == ("index", [[0, 1, 1]])
+    assert read_back(tmp_path, ids, class_names=AB) == ("index", [[0, 1, 1]])
 
 
 def test_ids_written_three_times_as_grey(tmp_path):
-    assert read_back(tmp_path, np.stack([IDS] * 3, 2), classes=ABC) == ("index", IDS.tolist())
+    assert read_back(tmp_path, np.stack([IDS] * 3, 2), class_names=ABC) == ("index", IDS.tolist())
 
 
 def test_transparent_grey(tmp_path):
-    assert read_back(tmp_path, np.stack([IDS, 0 * IDS], 2), classes=ABC)[1] == IDS.tolist()
+    assert read_back(tmp_path, np.stack([IDS, 0 * IDS], 2), class_names=ABC)[1] == IDS.tolist()
 
 
 def test_large_ids_do_not_wrap_round(tmp_path):
     pair(tmp_path, "a", np.array([[256, 1]], np.uint16))
     with pytest.raises(data.DataError, match="of no class: 256"):
-        data.find(tmp_path, "all", classes=AB).read(0)
+        data.find(tmp_path, "all", class_names=AB).read(0)
 
 
 def test_colours_of_voc(tmp_path):
     pixels = np.array([[voc_colour(i) for i in row] for row in IDS], np.uint8)
-    assert read_back(tmp_path, pixels, classes=ABC) == ("colour", IDS.tolist())
+    assert read_back(tmp_path, pixels, class_names=ABC) == ("colour", IDS.tolist())
 
 
 def test_colours_of_a_table(tmp_path):
@@ -198,7 +198,7 @@ def test_colours_of_a_table(tmp_path):
     pixels = np.array([[[200, 0, 200], [9, 8, 7], [0, 0, 0]]], np.uint8)
     assert read_back(tmp_path, pixels) == ("colour", [[1, 0, 255]])
     found = data.find(tmp_path, "all")
-    assert found.classes == ("sky", "zebra crossing")
+    assert found.class_names == ("sky", "zebra crossing")
     assert found.palette == ((9, 8, 7), (200, 0, 200))
     pair(tmp_path, "a", pixels + np.uint8(1))
     with pytest.raises(data.DataError, match=r"100.00% .* no class: \[1, 1, 1\], \[10, 9, 8\]"):
@@ -214,31 +214,31 @@ def test_a_palette_that_holds_the_colours_of_the_table_in_another_order(tmp_path
 
 def test_binary(tmp_path):
     assert read_back(tmp_path, IDS // 255 * 255) == ("binary", [[0, 0, 0], [0, 1, 0]])
-    assert data.find(tmp_path, "all").classes == ("background", "foreground")
-    named = data.find(tmp_path, "all", classes=("skin", "lesion"))
-    assert (named.classes, named.decoder.kind) == (("skin", "lesion"), "binary")
-    assert data.find(tmp_path, "all", classes=AB, kind="index").read(0)[1][1, 1] == 255
+    assert data.find(tmp_path, "all").class_names == ("background", "foreground")
+    named = data.find(tmp_path, "all", class_names=("skin", "lesion"))
+    assert (named.class_names, named.decoder.encoding) == (("skin", "lesion"), "binary")
+    assert data.find(tmp_path, "all", class_names=AB, encoding="index").read(0)[1][1, 1] == 255
     with pytest.raises(data.DataError, match="two classes, but 3 are named"):
-        data.find(tmp_path, "all", classes=ABC, kind="binary")
+        data.find(tmp_path, "all", class_names=ABC, encoding="binary")
 
 
 def test_two_classes_with_void_are_not_binary(tmp_path):
     pair(tmp_path, "a", np.array([[0, 255]], np.uint8))
     pair(tmp_path, "b", np.array([[1, 255]], np.uint8))
-    assert data.find(tmp_path, "all", classes=AB).decoder.kind == "index"
+    assert data.find(tmp_path, "all", class_names=AB).decoder.encoding == "index"
 
 
 def test_binary_is_seen_behind_many_empty_masks(tmp_path):
     for i in range(40):
         pair(tmp_path, f"{i:02}", np.full((2, 2), 255 * (i == 33), np.uint8))
-    assert data.find(tmp_path, "all").decoder.kind == "binary"
+    assert data.find(tmp_path, "all").decoder.encoding == "binary"
 
 
 def test_read_refuses_sizes_that_differ(tmp_path):
     pair(tmp_path, "a")
     photo(tmp_path / "images" / "a.png", (4, 5))
     with pytest.raises(data.DataError, match=r"a\.png: 3 x 2 pixels, but a\.png has 5 x 4"):
-        data.find(tmp_path, "all", classes=ABC).read(0)
+        data.find(tmp_path, "all", class_names=ABC).read(0)
 
 
 # Class lists and mappings
@@ -270,7 +270,7 @@ ANIMALS = GUIDE.split("makes new classes of old ones:\n\n```\n")[1].split("```")
 
 
 def test_the_guide_names_every_choice():
-    for choice in (*LAYOUTS, *masks.KINDS, *PROBLEMS, *VOID_NAMES):
+    for choice in (*LAYOUTS, *masks.ENCODINGS, *PROBLEM_KINDS, *VOID_NAMES):
         assert f"`{choice}`" in GUIDE
 
 
@@ -287,7 +287,7 @@ def test_mapping_applies_to_masks_and_palette(tmp_path):
     voc(tmp_path)
     mapping = {"vehicle": ["bicycle"], "ignore": "aeroplane", "background": "*"}
     found = data.find(tmp_path, mapping=mapping)
-    assert found.classes == ("vehicle", "background")
+    assert found.class_names == ("vehicle", "background")
     assert found.palette == ((0, 128, 0), (0, 0, 0))
     assert found.read(0)[1].tolist() == [[1, 1, 255], [0, 255, 255]]
 
@@ -366,6 +366,6 @@ def test_real_voc_animals(tmp_path):
     raw = Image.open(found.samples[0].mask)
     colours = np.array(raw.convert("RGB"))
     labels = found.read(0)[1]
-    for i, name in enumerate(found.classes[1:], 1):
+    for i, name in enumerate(found.class_names[1:], 1):
         assert (colours[labels == i] == voc_colour(VOC.index(name))).all()
     assert (np.asarray(raw)[labels == 255] == 255).all()

@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.metrics import confusion_matrix
-from torch.nn.modules.module import register_module_forward_pre_hook
 
-from upscore import data, definition, evaluate, metrics, models
-from upscore.evaluation.evaluate import confusion_of
+from upscore import Segmenter, data, definition, evaluate, load, models
+from upscore.evaluation import metrics
+from upscore.evaluation.confusion import confusion_of
+from upscore.inference.engines.torch import TorchEngine
 from upscore.models.checkpoint import BUNDLED
 
 NAMES = ("ground", "cat", "dog")
@@ -62,7 +63,7 @@ def test_the_matrix_is_that_of_the_definition_and_scikit_learn(folder, model):
         labels = definition.upsample_linear(scores, mask.shape, stride=8).argmax(0)
         valid = mask != 255
         expected += confusion_matrix(mask[valid], labels[valid], labels=range(3))
-    found, images = confusion_of(network, spec, dataset, range(len(dataset)))
+    found, images = confusion_of(load(model), dataset, range(len(dataset)))
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(images.sum(0)[:, 0], np.diagonal(expected))
     np.testing.assert_array_equal(images.sum(0)[:, 1], expected.sum(1))
@@ -70,22 +71,23 @@ def test_the_matrix_is_that_of_the_definition_and_scikit_learn(folder, model):
 
 
 def test_shares_of_the_images_add_up(folder, model):
-    network, spec = models.load(model)
+    segmenter = load(model)
     dataset = data.find(folder, "val")
-    whole, images = confusion_of(network, spec, dataset, range(5), boundary=True)
-    parts = [confusion_of(network, spec, dataset, range(r, 5, 2), boundary=True) for r in (0, 1)]
+    whole, images = confusion_of(segmenter, dataset, range(5), boundary=True)
+    parts = [confusion_of(segmenter, dataset, range(r, 5, 2), boundary=True) for r in (0, 1)]
     np.testing.assert_array_equal(parts[0][0] + parts[1][0], whole)
     np.testing.assert_array_equal(parts[1][1], images[1::2])
     assert images.shape == (5, 3, 5)
-    nothing, none = confusion_of(network, spec, dataset, range(0))
+    nothing, none = confusion_of(segmenter, dataset, range(0))
     assert not nothing.any()
     assert none.shape == (0, 3, 3)
 
 
 def test_a_model_in_training_mode_is_refused(folder, model):
     network, spec = models.load(model)
+    training = Segmenter(spec, TorchEngine(network.train(), spec))
     with pytest.raises(ValueError, match=r"training mode.*model\.eval"):
-        confusion_of(network.train(), spec, data.find(folder, "val"), [0])
+        confusion_of(training, data.find(folder, "val"), [0])
 
 
 def test_classes_are_matched_by_name(folder, model, tmp_path):
@@ -100,7 +102,7 @@ def test_classes_are_matched_by_name(folder, model, tmp_path):
         state[key] = torch.cat([state[key], spare])[order]
     shuffled.load_state_dict(state)
     palette = (*PALETTE, (9, 9, 9))
-    other = replace(spec, classes=names, palette=palette)
+    other = replace(spec, class_names=names, palette=palette)
     models.save(tmp_path, shuffled, other)
     result = evaluate(folder, tmp_path, progress=False)
     np.testing.assert_array_equal(result.confusion[np.ix_([1, 3, 0], [1, 3, 0])], plain.confusion)
@@ -114,17 +116,21 @@ def test_photos_are_scored_at_the_long_side_asked_for(folder, model, tmp_path):
     own = {max(data.find(folder, "val").read(i)[0].shape[:2]) for i in range(5)}
     seen = set()
 
-    def look(module, args):
-        if isinstance(module, models.FCN):
-            seen.add(max(args[0].shape[2:]))
+    class Looking:
+        name = "looking"
 
-    with register_module_forward_pre_hook(look):
-        for given, sides in (("trained", {96}), (32, {32}), (None, own)):
-            seen.clear()
-            result = evaluate(folder, tmp_path, long_side=given, progress=False)
-            assert seen == sides
-            asked = re.findall(r"long side of (\d+) pixels", result.protocol["resolution"])
-            assert asked == [str(side) for side in sides if given]
+        def scores(self, photos):
+            seen.add(max(photos.shape[1:3]))
+            return engine.scores(photos)
+
+    engine = load(tmp_path).engine
+    looking = Segmenter(load(tmp_path).spec, Looking())
+    for given, sides in (("trained", {96}), (32, {32}), (None, own)):
+        seen.clear()
+        result = evaluate(folder, looking, long_side=given, progress=False)
+        assert seen == {side + -side % 32 for side in sides}
+        asked = re.findall(r"long side of (\d+) pixels", result.protocol["resolution"])
+        assert asked == [str(side) for side in sides if given]
 
 
 def test_a_model_brings_its_own_mapping(folder, tmp_path):
@@ -200,7 +206,7 @@ def test_the_worst_images_come_first(folder, model):
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs the photos in {SHARED}")
 @pytest.mark.skipif(not (BUNDLED / "model.json").is_file(), reason="no bundled model yet")
 def test_the_bundled_model_scores_on_voc():
-    network, spec = models.load("bundled")
-    dataset = data.find(SHARED, "val", mapping=spec.card["mapping"])
-    confusion, _ = confusion_of(network, spec, dataset, range(0, len(dataset), 12))
+    segmenter = load("bundled")
+    dataset = data.find(SHARED, "val", mapping=segmenter.spec.card["mapping"])
+    confusion, _ = confusion_of(segmenter, dataset, range(0, len(dataset), 12))
     assert metrics.scores(confusion).mean_iou > 0.65

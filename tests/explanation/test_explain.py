@@ -4,7 +4,6 @@ import io
 import subprocess
 import sys
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,10 @@ from torch import nn
 
 import upscore
 from upscore import filters, models
+from upscore.explanation import page
 from upscore.explanation.explain import explain
 from upscore.explanation.layers import Layer
 from upscore.explanation.page import open_page
-
-page = import_module("upscore.explanation.page")
 
 
 def one(module: nn.Module, shape: tuple[int, ...]) -> Layer:
@@ -112,7 +110,7 @@ def test_functions_and_modules_are_found_in_order() -> None:
             return F.interpolate(input=x, size=(9, 70), mode="bilinear", align_corners=True)
 
     layers = explain(Net(), (1, 8, 4, 4)).layers
-    assert [(layer.name, layer.kind) for layer in layers] == [
+    assert [(layer.name, layer.function) for layer in layers] == [
         ("block.1", "conv_transpose2d"),
         ("up", "interpolate nearest"),
         ("shuffle", "pixel_shuffle"),
@@ -123,10 +121,10 @@ def test_functions_and_modules_are_found_in_order() -> None:
     assert "align_corners" in layers[-1].advice[0]
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "torch", "subkernels", "matmul", "zero_insertion"])
-def test_our_function_is_noted_once_by_any_path(algorithm: str) -> None:
+@pytest.mark.parametrize("backend", ["auto", "torch", "subkernels", "matmul", "zero_insertion"])
+def test_our_function_is_noted_once_by_any_backend(backend: str) -> None:
     weight = torch.randn(4, 4, 3, 3)
-    function = Call(upscore.conv_transpose2d, weight, stride=2, padding=1, algorithm=algorithm)
+    function = Call(upscore.conv_transpose2d, weight, stride=2, padding=1, backend=backend)
     layer = one(function, (1, 4, 8, 8))
     module = nn.ConvTranspose2d(4, 4, 3, 2, 1, bias=False)
     module.weight.data = weight
@@ -214,5 +212,5 @@ def test_open_page_opens_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_the_page_in_the_docs_is_todays(tmp_path: Path) -> None:
     """Regenerate it with `upscore explain -o docs/explain.html`."""
     docs = Path(__file__).parents[2] / "docs" / "explain.html"
-    written = import_module("upscore.explanation.page").write_page(tmp_path / "page.html")
+    written = page.write_page(tmp_path / "page.html")
     assert written.read_bytes() == docs.read_bytes()

@@ -1,11 +1,11 @@
 """The page of `upscore explain` in a real browser: its numbers are those of the package."""
 
+import importlib.util
 import json
 import math
 import random
 import shutil
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from upscore import definition, filters, geometry
+from upscore import definition, filters, geometry, models
+from upscore.explanation import page as page_module
 from upscore.explanation.layers import Explanation, Layer
 from upscore.explanation.page import write_page
 
@@ -32,6 +33,7 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+FIGURES = Path(__file__).parents[2] / "tools" / "explain_figures.py"
 SETTINGS = 200
 PLANES = 60
 
@@ -52,18 +54,25 @@ COLLECT = """async ([fragments, read]) => {
 }"""
 
 
+def figures() -> Any:
+    """The tool that makes chapter 1's pictures, as a module."""
+    spec = importlib.util.spec_from_file_location(FIGURES.stem, FIGURES)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Chapter 1's pictures, made here by a network that has learned nothing."""
-    from upscore import models
-    from upscore.explanation import figures
-
     torch.manual_seed(0)
     spec = models.Spec(
         architecture="fcn4s",
         encoder=models.DEFAULT_ENCODER,
         width=8,
-        classes=("background", "cat", "dog"),
+        class_names=("background", "cat", "dog"),
         palette=((0, 0, 0), (64, 0, 0), (64, 0, 128)),
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
@@ -71,9 +80,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("pictures")
     models.save(folder / "model", models.fcn4s(3, width=8), spec)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "timing", lambda: "It took a while.")  # takes seconds
-        figures.make(folder / "photo", folder / "model")
-        patch.setattr(import_module("upscore.explanation.page"), "PHOTO", folder / "photo")
+        maker = figures()
+        maker.timing = lambda: "It took a while."  # takes seconds
+        maker.make(folder / "photo", folder / "model")
+        patch.setattr(page_module, "PHOTO", folder / "photo")
         yield folder / "photo"
 
 
@@ -161,8 +171,8 @@ def test_one_axis_equals_the_definition(page: Any) -> None:
     answers = collect(page, [fragment("", **c) for c in cases], read)
     for c, shown in zip(cases, answers, strict=True):
         span = c["dilation"] * (c["kernel"] - 1) + 1
-        reach = c["length"] + 2 * c["padding"] - span
-        short, extra = reach // c["stride"] + 1, reach % c["stride"]
+        steps = c["length"] + 2 * c["padding"] - span
+        short, extra = steps // c["stride"] + 1, steps % c["stride"]
         x, v, w = c["x"][:short], c["v"][: c["length"]], c["w"][: c["kernel"]]
         axis = geometry.pytorch(short, c["kernel"], c["stride"], c["padding"], extra, c["dilation"])
         weight = np.array(w)[None, None]
@@ -520,10 +530,6 @@ def test_photo_and_its_answers(page: Any, pictures: Path) -> None:
 
 
 def test_shipped_pictures_are_of_the_bundled_model() -> None:
-    bundled = import_module("upscore.models.checkpoint").BUNDLED / "model.json"
-    shipped = (
-        Path(import_module("upscore.explanation.page").__file__).parent / "web/photo/facts.json"
-    )
-    if not bundled.exists():
-        pytest.skip("no model is bundled yet; with it: python -m upscore.explain.figures")
-    assert json.loads(shipped.read_text())["classes"] == json.loads(bundled.read_text())["classes"]
+    shipped = json.loads((page_module.WEB / "photo" / "facts.json").read_text())
+    spec = models.read_checkpoint("bundled").spec
+    assert shipped["classes"] == list(spec.class_names)

@@ -7,8 +7,11 @@ import pytest
 import torch
 
 import upscore
+from upscore.heads.argmax import eager as eager_labels
 from upscore.heads.argmax import gpu as gpu_labels
+from upscore.heads.cross_entropy import eager as eager_loss
 from upscore.heads.cross_entropy import gpu as gpu_loss
+from upscore.heads.grid import interpolate_tensor
 
 # The interpreter computes in NumPy, which warns of infinities and NaNs.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")

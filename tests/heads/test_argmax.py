@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from upscore import argmax
 from upscore.definition import upsample_linear
-from upscore.heads.grid import interpolate_tensor
+from upscore.heads.grid import HALF_PIXEL, Grid, interpolate_tensor
 
 BACKENDS = ("cpu", "eager")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -157,7 +157,8 @@ def test_what_is_not_finite_is_as_in_torch(backend, value, grid):
     scores[torch.rand(scores.shape, generator=torch.Generator().manual_seed(1)) < 0.03] = value
     scores[:, 1] = -torch.inf
     size = (64, 128)
-    expected = interpolate_tensor(scores.double(), size, **grid).argmax(1)
+    expected = interpolate_tensor(scores.double(), size, Grid("fcn", **grid) if grid else HALF_PIXEL)
+    expected = expected.argmax(1)
     assert torch.equal(argmax(scores, size, backend=backend, **grid).long(), expected)
     array = argmax(scores.numpy(), size, backend=backend, **grid)
     assert np.array_equal(array, expected.numpy())
@@ -169,10 +170,10 @@ def test_scores_near_overflow():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", ["probability", "margin", "entropy"])
+@pytest.mark.parametrize("measure", ["probability", "margin", "entropy"])
 @pytest.mark.parametrize("classes", [1, 2, 19])
 @pytest.mark.parametrize("spread", [1, 30])
-def test_confidence(backend, kind, classes, spread):
+def test_confidence(backend, measure, classes, spread):
     scores = spread * torch.randn(2, classes, 9, 11, generator=torch.Generator().manual_seed(0))
     full = truth(scores, (40, 60))
     p = full.softmax(1)
@@ -182,23 +183,23 @@ def test_confidence(backend, kind, classes, spread):
         if classes == 1
         else full.topk(2, 1).values.diff(dim=1)[:, 0].neg(),
         "entropy": torch.special.entr(p).sum(1),
-    }[kind]
-    labels, sure = argmax(scores, (40, 60), return_confidence=kind, backend=backend)
+    }[measure]
+    labels, confidence = argmax(scores, (40, 60), return_confidence=measure, backend=backend)
     assert torch.equal(labels, argmax(scores, (40, 60), backend=backend))
-    assert sure.dtype == torch.float32
+    assert confidence.dtype == torch.float32
     atol = spread * (1e-6 if backend == "cpu" else 5e-6)  # torch computes positions in float32
-    torch.testing.assert_close(sure.double(), expected, rtol=2e-6, atol=atol)
-    array = argmax(scores.numpy()[0], (40, 60), return_confidence=kind, backend=backend)[1]
+    torch.testing.assert_close(confidence.double(), expected, rtol=2e-6, atol=atol)
+    array = argmax(scores.numpy()[0], (40, 60), return_confidence=measure, backend=backend)[1]
     np.testing.assert_allclose(array, expected[0], rtol=2e-6, atol=atol)
 
 
 def test_confidence_of_what_is_not_finite():
     scores = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     scores[0, 2, 3, 3], scores[0, 1] = torch.nan, -torch.inf
-    for kind in ("probability", "margin", "entropy"):
-        _, sure = argmax(scores, (32, 32), return_confidence=kind)
-        _, expected = argmax(scores, (32, 32), return_confidence=kind, backend="eager")
-        torch.testing.assert_close(sure, expected, equal_nan=True)
+    for measure in ("probability", "margin", "entropy"):
+        _, confidence = argmax(scores, (32, 32), return_confidence=measure)
+        _, expected = argmax(scores, (32, 32), return_confidence=measure, backend="eager")
+        torch.testing.assert_close(confidence, expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -318,7 +319,7 @@ except IndexError:
 
 
 def test_importing_the_heads_loads_neither_torch_nor_numba():
-    code = "import sys, upscore.heads as h; h.argmax; print({'torch', 'numba'} & {*sys.modules})"
+    code = "import sys, upscore; upscore.argmax, upscore.cross_entropy; print({'torch', 'numba'} & {*sys.modules})"
     assert run(code) == "set()\n"
 
 
@@ -330,7 +331,7 @@ def test_inner_loops_are_packed(tmp_path):
 import numpy as np
 from upscore.heads.argmax import cpu, cpu_kernels
 cpu.argmax(np.zeros((1, 3, 4, 5), np.float32), np.empty((1, 8, 10), np.uint8))
-for function in (cpu_kernels.label_bands, cpu_kernels._candidates):
+for function in (cpu_kernels._compare, cpu_kernels._candidates):
     print(*function.inspect_asm().values())
 """
     assembly = run(code, NUMBA_CACHE_DIR=str(tmp_path))

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 import upscore
 from upscore.heads.cross_entropy import cpu, cpu_kernels, torch_op
+from upscore.heads.grid import interpolate_tensor
 
 # scores N x C x h x w, target H x W, grid
 RAGGED = [
@@ -49,7 +50,7 @@ def plain(scores, target, *, dtype, reduction="sum", weight=None, **options):
     grid = {k: options.pop(k) for k in ("align_corners", "stride") if k in options}
     scores = scores.detach().to(dtype).requires_grad_()
     loss = F.cross_entropy(
-        grid.interpolate_tensor(scores, target.shape[-2:], **grid),
+        interpolate_tensor(scores, target.shape[-2:], **grid),
         target.long(),
         None if weight is None else weight.to(dtype),
         ignore_index=255,
@@ -159,7 +160,7 @@ def test_confident_scores_of_a_trained_network():
     winner = torch.randint(4, (4, 3, 3), generator=torch.Generator().manual_seed(0))
     winner = winner.repeat_interleave(4, 1).repeat_interleave(4, 2)
     scores = 20.0 * F.one_hot(winner, 4).movedim(-1, 1) + case((4, 4, 12, 12), (1, 1))[0] / 3
-    target = grid.interpolate_tensor(scores, (96, 96)).argmax(1)
+    target = interpolate_tensor(scores, (96, 96)).argmax(1)
     found, torchs = fused(scores, target), plain(scores, target, dtype=torch.float32)
     truth = plain(scores, target, dtype=torch.float64)
     for ours, theirs, exact in zip(found, torchs, truth, strict=True):
@@ -416,7 +417,7 @@ def test_the_exponential_and_the_logarithm():
 @pytest.mark.parametrize("name", ["_exponentials", "_gather", "_losses", "_smooth"])
 def test_inner_loops_are_vectorised(name):
     """The assembly holds packed products: a loop that LLVM gave up on has scalar ones only."""
-    kernel = getattr(cpu_loss_kernels, name).py_func
+    kernel = getattr(cpu_kernels, name).py_func
     lines = np.ones((4, 4, 256), np.float32)
     row, one = lines[0, 0], np.float32(0.5)
     arguments = {

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from upscore.errors import OutputError
 from upscore.io import atomic
 
 
@@ -66,5 +68,7 @@ def test_json_is_strict_and_readable(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="missing"):
+    with pytest.raises(OSError, match=r"cannot be written: No such file.*missing") as found:
         atomic.write_bytes(Path(tmp_path, "missing", "a"), b"")
+    assert isinstance(found.value, OutputError)
+    assert found.value.errno == errno.ENOENT

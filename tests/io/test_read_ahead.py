@@ -2,6 +2,8 @@ import threading
 
 import pytest
 
+from upscore.io.read_ahead import map_ahead
+
 
 def test_results_come_in_order_and_two_at_a_time():
     second_started = threading.Event()

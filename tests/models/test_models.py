@@ -174,8 +174,12 @@ BROKEN = {
     "newer format": (lambda f: change(f, format=99), "format 99.*update upscore"),
     "unknown field": (lambda f: change(f, colour="red"), "colour"),
     "unknown architecture": (lambda f: change(f, architecture="fcn2s"), "fcn2s"),
-    "other classes": (lambda f: change(f, classes=["a", "b"]), "does not hold"),
+    "other classes": (
+        lambda f: change(f, class_names=["a", "b"], palette=[[0, 0, 0], [1, 1, 1]]),
+        "does not hold",
+    ),
     "bad palette": (lambda f: change(f, palette=[[1, 2]]), r"model\.json"),
+    "an encoder that is no name": (lambda f: change(f, encoder=True), "encoder is True"),
     "truncated": (truncate, "truncated"),
     "no weights": (remove, "cannot be read"),
     "not JSON": (lambda f: (f / "model.json").write_text("{"), r"model\.json"),
@@ -223,13 +227,13 @@ def test_the_bundled_model_labels_a_photo_as_its_unfused_form_does():
     height, width = photo.shape[-2:]
     with torch.inference_mode():
         scores = network(models.normalise(photo, spec))
-        weight = torch.from_numpy(bilinear_filter(4)).expand(len(spec.classes), 1, 8, 8)
+        weight = torch.from_numpy(bilinear_filter(4)).expand(len(spec.class_names), 1, 8, 8)
         held = torch.nn.functional.pad(scores.double(), (1, 1, 1, 1), mode="replicate")
         full = torch.nn.functional.conv_transpose2d(
-            held, weight, stride=4, padding=2 + 4, groups=len(spec.classes)
+            held, weight, stride=4, padding=2 + 4, groups=len(spec.class_names)
         )[..., :height, :width]
         labels = upscore.argmax(scores, size=(height, width), stride=4)
     assert torch.equal(labels.long(), full.argmax(1))
-    assert (labels == spec.classes.index("cat")).float().mean() > 0.5
+    assert (labels == spec.class_names.index("cat")).float().mean() > 0.5
     weights = next(models.checkpoint.BUNDLED.glob("*.safetensors"))
     assert weights.stat().st_size <= 8_000_000

@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from PIL import Image
-from torch import nn
 
-from upscore import Predictor, definition, images, models, overlay
-from upscore.prediction.predictor import label_map, predict_files
+from upscore import Predictor, Segmenter, definition, images, models
+from upscore.images import overlay
+from upscore.prediction.batch import predict_files
 
 NAMES = ("background", "cat", "dog")
 PALETTE = ((0, 0, 0), (200, 40, 0), (0, 0, 200))
@@ -34,20 +33,19 @@ def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.array(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
-class Thirds(nn.Module):
+class Halves:
     """Scores of two classes: brighter or darker than the middle, averaged over 4 x 4 pixels."""
 
-    stride = 4
+    name = "halves"
 
     def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(1))
         self.seen = []
 
-    def forward(self, x):
-        self.seen.append(tuple(x.shape[-2:]))
-        score = F.avg_pool2d(x.mean(1, keepdim=True), 4, ceil_mode=True)
-        return torch.cat([-score, score], 1) * self.weight
+    def scores(self, photos):
+        n, height, width, _ = photos.shape
+        self.seen.append((height, width))
+        score = photos.reshape(n, height // 4, 4, width // 4, 4, 3).mean((2, 4, 5)) - 127.5
+        return np.stack([-score, score], 1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (333, 517), (32, 64)])
@@ -56,14 +54,15 @@ def test_any_size_gives_labels_of_that_size(model, size, tmp_path):
     predictor = Predictor(model)
     prediction = predictor(pixels)
     assert (prediction.labels.dtype, prediction.labels.shape) == (np.uint8, size)
-    x = models.normalise(torch.from_numpy(pixels.transpose(2, 0, 1)[None]), predictor.spec)
+    network, spec = models.load(model)
+    x = models.normalise(torch.from_numpy(pixels.transpose(2, 0, 1)[None]), spec)
     with torch.inference_mode():
-        scores = predictor.model(x)[0].double().numpy()
+        scores = network(x)[0].double().numpy()
     expected = definition.upsample_linear(scores, size, stride=8)
     top = np.sort(expected, axis=0)
     clear = top[-1] - top[-2] > 1e-5
     np.testing.assert_array_equal(prediction.labels[clear], expected.argmax(0)[clear])
-    assert sum(prediction.classes.values()) == pytest.approx(1)
+    assert sum(prediction.areas.values()) == pytest.approx(1)
 
     labels, picture = prediction.save(tmp_path, "deep/er")
     assert labels == tmp_path / "labels" / "deep" / "er.png"
@@ -102,12 +101,11 @@ def test_arrays_that_are_no_photo_are_refused(model, wrong):
 def test_shrinking_keeps_edges_in_place(long_side):
     pixels = np.zeros((150, 400, 3), np.uint8)
     pixels[60:, 120:] = 255
-    network = Thirds()
-    spec = models.Spec(
-        "", "", 0, ("dark", "light"), PALETTE[:2], (0.5,) * 3, (0.5,) * 3, long_side=long_side
-    )
-    labels = label_map(network, spec, pixels)
-    assert max(network.seen[0]) == (long_side or 400)
+    engine, half = Halves(), (0.5,) * 3
+    spec = models.Spec("fcn4s", "", 8, ("dark", "light"), PALETTE[:2], half, half)
+    labels = Segmenter(spec, engine).at(long_side).labels(pixels)
+    shown = long_side or 400
+    assert max(engine.seen[0]) == shown + -shown % 32
     assert labels.shape == (150, 400)
     columns, rows = np.flatnonzero(labels[120]), np.flatnonzero(labels[:, 300])
     assert abs(int(columns[0]) - 120) <= 4
@@ -119,10 +117,12 @@ def test_a_model_says_to_what_size_photos_are_shrunk(model, tmp_path):
     network, spec = models.load(model)
     models.save(tmp_path, network, dataclasses.replace(spec, long_side=96))
     for given, expected in (("trained", 96), (64, 64), (None, 200)):
-        predictor, seen = Predictor(tmp_path, long_side=given), []
-        predictor.model.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
+        segmenter, engine = Predictor(tmp_path, long_side=given).segmenter, Halves()
+        predictor = Predictor(
+            Segmenter(dataclasses.replace(segmenter.spec, architecture="fcn4s"), engine)
+        )
         assert predictor(np.zeros((130, 200, 3), np.uint8)).labels.shape == (130, 200)
-        assert max(seen[0].shape[2:]) == expected
+        assert max(engine.seen[0]) == expected + -expected % 32
 
 
 def test_an_overlay_too_long_for_jpeg_is_a_png(model, tmp_path):
@@ -173,7 +173,7 @@ def test_bad_files_are_reported_and_the_rest_goes_on(model, tmp_path):
     assert sum(good["pixels"].values()) == 1200
     assert set(good["seconds"]) == {"read", "label", "write"}
     labels = np.asarray(Image.open(out / good["labels"]))
-    for name, share in good["classes"].items():
+    for name, share in good["areas"].items():
         assert good["pixels"][name] == (labels == NAMES.index(name)).sum()
         assert share == pytest.approx(good["pixels"][name] / 1200)
     everything = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())

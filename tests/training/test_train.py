@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from training_worker import TINY
 
 import upscore
 from upscore import data, models
-from upscore.models.checkpoint import read_tensors
+from upscore.data.masks import Decoder
+from upscore.models.weights import read_tensors
 from upscore.training.batches import Crops, batches, drawn, repeat_factors
 from upscore.training.objective import (
     Objective,
@@ -63,7 +65,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture
 def found(photos):
-    return data.find(photos, "train"), data.find(photos, "val")
+    return data.survey(data.find(photos, "train")), data.find(photos, "val")
 
 
 def work(photos, out, epochs, *options, processes=1):
@@ -89,7 +91,7 @@ def test_overfits_four_photos(photos, tmp_path, found):
     )
     training, validation = (data.find(root, split) for split in ("train", "val"))
     often = dataclasses.replace(training, samples=training.samples * 25)
-    run = fit(recipe, often, validation, tmp_path / "run", workers=0)
+    run = fit(recipe, data.survey(often), validation, tmp_path / "run", workers=0)
     assert run.best > 0.9
     assert run.history[-1]["loss"] < 0.3 * run.history[0]["loss"]
     for name in ("metrics.csv", "curves.png", "best/model.json", "last/model.json", "tensorboard"):
@@ -179,6 +181,20 @@ def test_steps_see_the_same_photos_however_they_are_shared_and_resumed(found):
         batches(found[0], recipe, range(1), rank=0, world=3, **options)
 
 
+def test_the_order_of_an_epoch_is_drawn_once(found, monkeypatch):
+    recipe = dataclasses.replace(TINY, batch_size=2, seed=3)
+    orders = []
+
+    def note(factors, generator):
+        orders.append(drawn(factors, generator))
+        return orders[-1]
+
+    monkeypatch.setattr("upscore.training.batches.drawn", note)
+    list(batches(found[0], recipe, range(6), rank=0, world=1, workers=0))
+    expected = [drawn(np.ones(4), np.random.default_rng([3, epoch])) for epoch in range(3)]
+    np.testing.assert_array_equal(orders, expected)
+
+
 def test_fewer_photos_than_a_batch_fill_one(found):
     (images, _), *rest = batches(
         found[0], dataclasses.replace(TINY, batch_size=7), range(1), rank=0, world=1, workers=0
@@ -208,7 +224,7 @@ def test_rare_photos_are_shown_more_often(found):
     plain, rare = (
         Crops(found[0], dataclasses.replace(TINY, repeat_rare=share)) for share in (0.0, 1.0)
     )
-    present = data.class_pixels(found[0]) > 0
+    present = found[0].class_pixels > 0
     assert set(plain.factors) == {1.0}
     expected = np.where(present, 1 / np.sqrt(present.mean(axis=0).clip(1e-9)), 1).max(axis=1)
     np.testing.assert_allclose(rare.factors, expected)
@@ -289,7 +305,7 @@ def test_objective_is_the_plain_composition():
     half = (0.5,) * 3
     spec = models.Spec("fcn4s", TINY.encoder, 8, ("a", "b", "c"), ((0, 0, 0),) * 3, half, half)
     weights = torch.tensor([1.0, 2.0, 3.0])
-    objective = Objective(network, TINY, spec, weights).eval()
+    objective = Objective(network, TINY, mean=half, std=half, class_weights=weights).eval()
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     target = torch.randint(0, 3, (2, 64, 64), dtype=torch.uint8)
     target[0, :40] = 255
@@ -358,7 +374,8 @@ def test_an_existing_run_is_not_overwritten(tmp_path, found):
         fit(recipe, *found, tmp_path, workers=0)
     with pytest.raises(RunError, match="epochs = 1, not 2"):
         fit(dataclasses.replace(recipe, epochs=2), *found, tmp_path, resume=True, workers=0)
-    fewer = dataclasses.replace(found[0], samples=found[0].samples[1:])
+    training = found[0].dataset
+    fewer = data.survey(dataclasses.replace(training, samples=training.samples[1:]))
     with pytest.raises(RunError, match="other photos"):
         fit(recipe, fewer, found[1], tmp_path, resume=True, workers=0)
     assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")}
@@ -384,7 +401,7 @@ def test_a_disk_that_fills_up_leaves_the_last_good_state(tmp_path, photos):
         "import resource, signal, runpy, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "import torch; from upscore.models.checkpoint import write_tensors\n"
+        "import torch; from upscore.models.weights import write_tensors\n"
         "write_tensors(sys.argv[1], 'state', {'x': torch.zeros(10**6)}, {})\n"
     )
     failed = subprocess.run(
@@ -413,6 +430,27 @@ def test_broken_data_stop_training_unless_skipped(tmp_path, photos):
     skip = data.read_skip_list(listed)
     run = upscore.train(root, tmp_path / "run", skip=skip, workers=0, **without_mapping(options))
     assert len(run.identity["photos"]) == 3
+
+
+@pytest.mark.parametrize("weights", ["none", "sqrt-median"])
+def test_every_mask_is_decoded_once_before_the_first_batch(photos, tmp_path, monkeypatch, weights):
+    """But for the few from which `find` recognises the encoding; those bypass the decoder."""
+    decoded = Counter()
+    plain = Decoder.pixels
+
+    def count(decoder, path):
+        decoded[path] += 1
+        return plain(decoder, path)
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Decoder, "pixels", count)
+    monkeypatch.setattr(data.Dataset, "read", stop)
+    options = without_mapping(vars(TINY)) | {"class_weights": weights, "repeat_rare": 0.5}
+    with pytest.raises(KeyboardInterrupt):
+        upscore.train(photos, tmp_path / "run", workers=0, **options)
+    assert decoded == dict.fromkeys(photos.glob("*/masks/*.png"), 1)
 
 
 def without_mapping(options):

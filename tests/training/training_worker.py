@@ -47,7 +47,7 @@ def main() -> None:
     training, validation = (data.find(args.data, split) for split in ("train", "val"))
     fit(
         recipe,
-        training,
+        data.survey(training),
         validation,
         args.out,
         resume=args.resume,

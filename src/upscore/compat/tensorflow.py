@@ -6,7 +6,6 @@ pictures are (batch, height, width, channels), filters (height, width, out, in).
 is not needed. docs/tensorflow.md says where this layer puts the pixels, and how to align them.
 """
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscore import definition, geometry
+from upscore.arrays import TORCH
 from upscore.errors import ArgumentError
 
 
@@ -115,9 +115,8 @@ def conv2d_transpose(
 
 def _pixels(value: Any) -> Any:
     """Return a float array or tensor of pixels (batch, height, width, channels)."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):
-        value = value if value.is_floating_point() else value.to(torch.float32)
+    if TORCH.owns(value):
+        value = value if value.is_floating_point() else value.float()
     else:
         value = np.asarray(value)
         value = value if value.dtype.kind == "f" else value.astype(np.float32)
@@ -131,8 +130,9 @@ def _pixels(value: Any) -> Any:
 def _transpose(value: Any, filters: Any, axes: Sequence[geometry.Axis], *, groups: int = 1) -> Any:
     """Apply filters (height, width, out // groups, in) along `axes`."""
     stride = [axis.stride for axis in axes]
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):
+    if TORCH.owns(value):
+        import torch
+
         weight = torch.as_tensor(filters, dtype=value.dtype, device=value.device)
         padding, output_padding, kept = zip(*map(geometry.to_pytorch, axes), strict=True)
         y = torch.nn.functional.conv_transpose2d(

@@ -1,11 +1,12 @@
-"""The transposed convolution: check the arguments, plan a path, run it."""
+"""The transposed convolution: check the arguments, choose a backend, run it."""
 
 from typing import Any
 
 import numpy as np
 
-from upscore.conv.case import Case, Sizes, describe, kind
-from upscore.conv.paths import PATHS
+from upscore.arrays import NUMPY, TORCH, framework
+from upscore.conv.backends import BACKENDS
+from upscore.conv.case import Case, Sizes, describe
 from upscore.conv.plan import Plan, choose, plan
 from upscore.errors import ArgumentError
 
@@ -31,7 +32,7 @@ def conv_transpose1d(
     dilation: Sizes = 1,
     *,
     output_size: Sizes | None = None,
-    algorithm: str = "auto",
+    backend: str = "auto",
 ) -> Any:
     """Return the transposed convolution of a sequence: `conv_transpose2d` with one axis.
 
@@ -42,7 +43,7 @@ def conv_transpose1d(
     [[1.0, 1.0, 2.0, 2.0]]
     """
     geometry = (stride, padding, output_padding, groups, dilation)
-    return _conv_transpose(1, input, weight, bias, *geometry, output_size, algorithm)
+    return _conv_transpose(1, input, weight, bias, geometry, output_size, backend)
 
 
 def conv_transpose2d(
@@ -56,23 +57,23 @@ def conv_transpose2d(
     dilation: Sizes = 1,
     *,
     output_size: Sizes | None = None,
-    algorithm: str = "auto",
+    backend: str = "auto",
 ) -> Any:
-    """Return the transposed convolution of an image by the path that is fastest for it.
+    """Return the transposed convolution of an image, by the backend that is fastest for it.
 
-    `torch.nn.functional.conv_transpose2d(input, weight, bias, stride, ...)`; `output_size` says
-    `output_padding` as `torch.nn.ConvTranspose2d` does.
+    `torch.nn.functional.conv_transpose2d(input, weight, bias, stride, ...)`; `output_size` stands
+    for `output_padding` as in `torch.nn.ConvTranspose2d`.
 
-    input: (N, C, H, W) or (C, H, W), a NumPy array or a torch tensor; the output is of the same
-    kind and dtype, on the same device, in the same memory format.
+    input: (N, C, H, W) or (C, H, W), a NumPy array or a torch tensor; so is the output, of the same
+    dtype, on the same device, in the same memory format.
     weight: (C, O // groups, K, K), bias: (O).
     stride, padding, output_padding, dilation: one whole number, or one for each axis.
-    algorithm: "auto", or a path by name, which works or raises: "torch", "subkernels", "matmul",
+    backend: "auto", or a backend by name, which works or raises: "torch", "subkernels", "matmul",
     "separable", "depthwise", "zero_insertion", "definition". `plan(describe(...))` says what
     "auto" takes and why.
 
-    Raises TypeError for arrays that are not of one kind, dtype and device, ValueError for shapes
-    that do not fit, outputs that cannot be, and a path that cannot serve the case.
+    Raises TypeError for arrays of two frameworks, dtypes or devices, ValueError for shapes that do
+    not fit, outputs that cannot be, and a backend that cannot serve the case.
 
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
 
@@ -81,7 +82,7 @@ def conv_transpose2d(
     [[1.0, 2.0, 10.0, 20.0], [3.0, 4.0, 30.0, 40.0]]
     """
     geometry = (stride, padding, output_padding, groups, dilation)
-    return _conv_transpose(2, input, weight, bias, *geometry, output_size, algorithm)
+    return _conv_transpose(2, input, weight, bias, geometry, output_size, backend)
 
 
 def conv_transpose3d(
@@ -95,7 +96,7 @@ def conv_transpose3d(
     dilation: Sizes = 1,
     *,
     output_size: Sizes | None = None,
-    algorithm: str = "auto",
+    backend: str = "auto",
 ) -> Any:
     """Return the transposed convolution of a volume: `conv_transpose2d` with three axes.
 
@@ -106,7 +107,10 @@ def conv_transpose3d(
     (1, 1, 4, 4, 4)
     """
     geometry = (stride, padding, output_padding, groups, dilation)
-    return _conv_transpose(3, input, weight, bias, *geometry, output_size, algorithm)
+    return _conv_transpose(3, input, weight, bias, geometry, output_size, backend)
+
+
+PUBLIC = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}
 
 
 def _conv_transpose(
@@ -114,38 +118,45 @@ def _conv_transpose(
     x: Any,
     weight: Any,
     bias: Any,
-    stride: Sizes,
-    padding: Sizes,
-    output_padding: Sizes,
-    groups: int,
-    dilation: Sizes,
+    geometry: tuple[Sizes, Sizes, Sizes, int, Sizes],
     output_size: Sizes | None,
-    algorithm: str,
+    backend: str,
 ) -> Any:
-    """Bring the arrays into the form that paths take, check, choose and run."""
-    array = kind("input", x)
+    """Bring the arrays into the form that backends take, check, choose and run."""
+    arrays = framework(x)
+    if arrays is TORCH:
+        from upscore.conv.composed import autocast, overridden
+
+        if overridden(x, weight, bias):
+            return _handed_over(dim, (x, weight, bias), geometry, output_size, backend)
     if getattr(weight, "ndim", None) != dim + 2:
         raise ArgumentError(
             f"weight of a {dim}-D transposed convolution must have {dim + 2} axes "
             f"(in, out // groups, *kernel), not {tuple(np.shape(weight))}"
         )
     if x.ndim == dim + 1:
-        y = _conv_transpose(
-            dim, x[None], weight, bias, stride, padding, output_padding, groups, dilation,
-            output_size, algorithm,
-        )  # fmt: skip
-        return y[0]
-    if array == "torch":
-        from upscore.conv.composed import autocast
-
+        return _conv_transpose(dim, x[None], weight, bias, geometry, output_size, backend)[0]
+    if arrays is TORCH:
         x, weight, bias = autocast(x, weight, bias)
     else:
-        x, weight, bias = (_plain(a) if isinstance(a, np.ndarray) else a for a in (x, weight, bias))
-    case = describe(
-        x, weight, bias, stride, padding, output_padding, groups, dilation, output_size=output_size
-    )
-    name, _ = choose(case, algorithm)
-    return PATHS[name].run(x, weight, bias, case)
+        x, weight, bias = (_plain(a) if NUMPY.owns(a) else a for a in (x, weight, bias))
+    case = describe(x, weight, bias, *geometry, output_size=output_size)
+    name, _ = choose(case, backend)
+    return BACKENDS[name].run(x, weight, bias, case)
+
+
+def _handed_over(
+    dim: int,
+    tensors: tuple[Any, Any, Any],
+    geometry: tuple[Sizes, Sizes, Sizes, int, Sizes],
+    output_size: Sizes | None,
+    backend: str,
+) -> Any:
+    """What a mode or a subclass of tensors makes of the call, by `__torch_function__`."""
+    from torch.overrides import handle_torch_function
+
+    options = {"output_size": output_size, "backend": backend}
+    return handle_torch_function(PUBLIC[dim], tensors, *tensors, *geometry, **options)
 
 
 def _plain(array: Any) -> Any:

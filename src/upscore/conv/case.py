@@ -1,6 +1,5 @@
 """Check the arguments of a transposed convolution once, and describe the case they make."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -8,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from upscore.conv.factor import factors, numbers
+from upscore.arrays import Framework, framework
+from upscore.conv.outer_product import Factors, factors
 from upscore.errors import ArgumentError, ArgumentTypeError
 from upscore.geometry import Axis, pytorch, whole
 
@@ -18,14 +18,15 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 @dataclass(frozen=True, eq=False)  # a case met again is the same object
 class Case:
-    """What a path needs to know: all the arguments but the numbers in the arrays.
+    """What a backend needs to know: all the arguments but the numbers in the arrays.
 
     `axes` hold size, kernel, stride, dilation and what is cut from the ends, first axis first; the
     tuples after it hold the same, a number an axis, in PyTorch's terms: `padding` is cut from the
     beginning of each axis and `output_padding` less than that from the end.
-    `rank_one` says whether every depthwise filter is an outer product of a column and a row; None
-    where the values were not looked at: not depthwise, one axis, not in main memory, or being
-    traced by torch.compile or an exporter.
+    `framework` is "numpy" or "torch".
+    `rank_one` says whether every depthwise filter is an outer product of a column and a row, and
+    `factors` holds those if so; None where the values were not looked at: not depthwise, one axis,
+    not in main memory, or being traced by torch.compile or an exporter.
     """
 
     batch: int
@@ -42,11 +43,12 @@ class Case:
     dilation: tuple[int, ...]
     dtype: str
     device: str
-    array: str
+    framework: str
     channels_last: bool
     tracing: bool
     exporting: bool
     rank_one: bool | None = None
+    factors: Factors | None = None
 
     @property
     def depthwise(self) -> bool:
@@ -70,18 +72,6 @@ class Case:
         for size in self.size_out:
             count *= size
         return count
-
-
-def kind(name: str, array: Any) -> str:
-    """Return "numpy" or "torch", found without importing torch."""
-    if isinstance(array, np.ndarray):
-        return "numpy"
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(array, torch.Tensor):
-        return "torch"
-    raise ArgumentTypeError(
-        f"{name} must be a NumPy array or a torch tensor, not {type(array).__name__}"
-    )
 
 
 def _each(name: str, value: Sizes, dim: int, least: int) -> tuple[int, ...]:
@@ -120,35 +110,23 @@ def describe(
 
     The number of axes is that of `weight`: (in, out // groups, *kernel). `x` has a batch axis.
 
-    Raises TypeError for arrays of other kinds, of two dtypes or on two devices; ValueError for
-    shapes that do not fit each other and for outputs that cannot be.
+    Raises TypeError for what is no array, and for arrays of two frameworks, of two dtypes or on two
+    devices; ValueError for shapes that do not fit each other and for outputs that cannot be.
 
     >>> describe(np.ones((1, 3, 5, 5)), np.ones((3, 8, 4, 4)), stride=2, padding=1).size_out
     (10, 10)
     """
-    array = kind("input", x)
+    arrays = framework(x)
     for name, other in (("weight", weight), ("bias", bias)):
-        if other is None:
-            continue
-        if kind(name, other) != array:
-            raise ArgumentTypeError(
-                f"input is of {array} and {name} of {kind(name, other)}: give one kind"
-            )
-        if other.dtype != x.dtype:
-            raise ArgumentTypeError(
-                f"input is {x.dtype} and {name} {other.dtype}: convert one of them"
-            )
-        if array == "torch" and other.device != x.device:
-            raise ArgumentTypeError(
-                f"input is on {x.device} and {name} on {other.device}: move one of them"
-            )
+        if other is not None:
+            _check_alike(arrays, x, name, other)
     dim = weight.ndim - 2
     if not 1 <= dim <= 3:
         raise ArgumentError(
             f"weight must be (in, out // groups, *kernel) with 1 to 3 kernel axes, "
             f"not {tuple(weight.shape)}"
         )
-    tracing = array == "torch" and _traced(x)
+    tracing = arrays.traced(x)
     # A network asks for the same few cases again and again; symbols cannot be remembered.
     case = (_case if tracing else _known_case)(
         tuple(x.shape),
@@ -160,16 +138,31 @@ def describe(
         _each("dilation", dilation, dim, 1),
         _output_size(output_size, dim),
         whole("groups", groups, 1),
-        str(x.dtype),
-        x.device.type if array == "torch" else "cpu",
-        array,
-        array == "torch" and _channels_last(x),
+        arrays.dtype(x),
+        arrays.device(x).partition(":")[0],
+        arrays.name,
+        arrays.channels_last(x),
         tracing,
-        array == "torch" and _exporting(),
+        arrays.exporting(),
     )
     if case.has_numbers and case.depthwise and dim > 1:
-        case = _with_rank_one(case, factors(numbers(weight)[:, 0]) is not None)
+        case = _with_factors(case, factors(weight))
     return case
+
+
+def _check_alike(arrays: Framework, x: Any, name: str, other: Any) -> None:
+    """Raise TypeError for arrays that cannot be computed with together."""
+    if (found := framework(other, name)) is not arrays:
+        raise ArgumentTypeError(
+            f"input is of {arrays.name} and {name} of {found.name}: give both in one framework"
+        )
+    if other.dtype != x.dtype:
+        raise ArgumentTypeError(f"input is {x.dtype} and {name} {other.dtype}: convert one of them")
+    if not arrays.together(x, other):
+        raise ArgumentTypeError(
+            f"input is on {arrays.device(x)} and {name} on {arrays.device(other)}: "
+            "move one of them"
+        )
 
 
 def _case(
@@ -233,7 +226,7 @@ def _case(
         tuple(a.begin for a in axes),
         tuple(a.begin - a.end for a in axes),
         tuple(a.dilation for a in axes),
-        dtype.removeprefix("torch."),
+        dtype,
         *circumstances,
     )
 
@@ -241,26 +234,6 @@ def _case(
 _known_case = lru_cache(1024)(_case)
 
 
-@lru_cache(1024)
-def _with_rank_one(case: Case, rank_one: bool) -> Case:
-    return replace(case, rank_one=rank_one)
-
-
-def _traced(x: Any) -> bool:
-    """Whether there are no numbers to look at: under torch.compile, an exporter, a fake tensor."""
-    torch = sys.modules["torch"]
-    plain = type(x) in (torch.Tensor, torch.nn.Parameter)
-    return not plain or torch.compiler.is_compiling() or _exporting()
-
-
-def _exporting() -> bool:
-    """Whether a graph is made to be run elsewhere."""
-    torch = sys.modules["torch"]
-    return bool(torch.compiler.is_exporting() or torch.jit.is_tracing())
-
-
-def _channels_last(x: Any) -> bool:
-    """Whether the channels lie next to each other in memory."""
-    torch = sys.modules["torch"]
-    layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim)
-    return layout is not None and x.is_contiguous(memory_format=layout) and not x.is_contiguous()
+@lru_cache(64)  # these hold arrays; the filters that `factors` remembers at a few sizes each
+def _with_factors(case: Case, found: Factors | None) -> Case:
+    return replace(case, rank_one=found is not None, factors=found)

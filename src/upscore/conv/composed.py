@@ -11,11 +11,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import has_torch_function
 
 from upscore.conv.case import Case
 
-_LARGE = 2**15  # outputs from which the kernel's start is paid back
-_CAST = (torch.float16, torch.bfloat16, torch.float32)
+# Outputs from which one pass of our own kernel saves more than starting it costs.
+INTERLEAVE_BY_KERNEL = 2**15
+_AUTOCAST = (torch.float16, torch.bfloat16, torch.float32)
 _CONV: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _CONV_TRANSPOSE: dict[int, Any] = {
     1: F.conv_transpose1d,
@@ -80,7 +82,7 @@ def interleave(blocks: Tensor, case: Case) -> Tensor:
     dim, stride = len(case.axes), case.stride
     n, size = blocks.shape[0], blocks.shape[2:]
     kernels = case.device == "cpu" and not case.tracing and find_spec("numba") is not None
-    if kernels and case.outputs >= _LARGE and blocks.is_contiguous() and not blocks.is_complex():
+    if kernels and case.outputs >= INTERLEAVE_BY_KERNEL and blocks.is_contiguous() and not blocks.is_complex():
         from upscore.conv.interleave import Interleave
 
         begin = tuple(axis.begin % axis.stride for axis in case.axes)
@@ -156,6 +158,11 @@ def zero_insertion(x: Tensor, weight: Tensor, bias: Tensor | None, case: Case) -
     )
 
 
+def overridden(*tensors: Any) -> bool:
+    """Whether a mode or a subclass of tensors wants to see our call (`__torch_function__`)."""
+    return has_torch_function(tensors)
+
+
 def autocast(*tensors: Any) -> Any:
     """The tensors as autocast would hand them to a convolution."""
     device = tensors[0].device.type
@@ -163,6 +170,14 @@ def autocast(*tensors: Any) -> Any:
         return tensors
     dtype = torch.get_autocast_dtype(device)
     return tuple(
-        tensor.to(dtype) if tensor is not None and tensor.dtype in _CAST else tensor
+        tensor.to(dtype) if tensor is not None and tensor.dtype in _AUTOCAST else tensor
         for tensor in tensors
     )
+
+
+FUNCTIONS = {
+    "torch": native,
+    "subkernels": subkernels,
+    "matmul": matmul,
+    "zero_insertion": zero_insertion,
+}

@@ -10,9 +10,10 @@ into multiply-adds over neighbouring elements, which vectorise:
 
 so that output[q] is the sum over input rows and t of tile[q % chunk] * line[q - t * s].
 
-Arrays are (planes, depth, height, width) in float32 or float64; `bits` is the same output or
-gradient as the bits of bfloat16, used instead where `half`. `geometry` has the rows size of the
-output, kernel, stride and pixels cut at the beginning.
+Arrays are (planes, depth, height, width) in float32 or float64. The output, or its gradient, is
+either in numbers or in the `bits` of bfloat16; the other array is empty. `geometry` has the rows
+size of the output, kernel, stride and pixels cut at the beginning. `scratch` is what `depthwise`
+makes for each thread.
 """
 
 from typing import Any
@@ -21,13 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscore.kernels.bfloat16 import narrow, widen
-from upscore.kernels.compile import kernel
+from upscore.kernels.compile import part
 
 Array = NDArray[Any]
-CHUNK = 512
 
 
-@kernel()
+@part()
 def _repeat(row: Array, stride: int, times: int, line: Array) -> None:
     """Write element j of the row `times` times from j * stride on; a constant stride vectorises."""
     if stride == times == 2:
@@ -40,7 +40,7 @@ def _repeat(row: Array, stride: int, times: int, line: Array) -> None:
                 line[j * stride + r] = row[j]
 
 
-@kernel()
+@part()
 def _gather(line: Array, times: int, row: Array) -> None:
     """Sum every `times` elements of the line."""
     if times == 2:
@@ -54,105 +54,111 @@ def _gather(line: Array, times: int, row: Array) -> None:
             row[j] = total
 
 
-@kernel(fastmath={"contract"})
+@part(fastmath={"contract"})
 def _tiled(target: Array, tile: Array, line: Array) -> None:
     for i in range(len(target)):
         target[i] += tile[i] * line[i]
 
 
-@kernel(fastmath={"contract"})
+@part(fastmath={"contract"})
 def _two_tiled(target: Array, tile: Array, line: Array, tile_b: Array, line_b: Array) -> None:
     for i in range(len(target)):
         target[i] += tile[i] * line[i] + tile_b[i] * line_b[i]
 
 
-@kernel()
+@part()
+def _write_row(
+    target: Array, start: Any, tiles: Array, taps_z: Array, taps_y: Array, lines: Array,
+    used: Array, count: int, begin: int, stride: int,
+) -> None:  # fmt: skip
+    """Write an output row: `start` and the lines `used[:count]`, each times its tiles."""
+    _, _, taps, chunk = tiles.shape
+    # Where the kernel is no multiple of the stride, its last taps meet a second line, which is
+    # zero where the kernel has ended, so that a NaN there does not count.
+    last = lines.shape[1] - 1
+    lead, end = (taps - 1) * stride, begin + len(target)
+    for q in range(begin // chunk * chunk, end, chunk):
+        lo, hi = max(q, begin), min(q + chunk, end)
+        u, v, a, b = lo - q, hi - q, lead + lo, lead + hi
+        piece = target[lo - begin : hi - begin]
+        piece[:] = start
+        for k in range(count):
+            line, tile = lines[used[k]], tiles[taps_z[k], taps_y[k]]
+            if taps == 2:
+                second = line[last, a - stride : b - stride]
+                _two_tiled(piece, tile[0, u:v], line[0, a:b], tile[1, u:v], second)
+                continue
+            for t in range(taps):
+                repeated = line[last if t == taps - 1 else 0]
+                _tiled(piece, tile[t, u:v], repeated[a - t * stride : b - t * stride])
+
+
+@part()
 def forward(
-    first: int, last: int, x: Array, tiles: Array, bias: Array, out: Array, bits: Array,
-    half: bool, geometry: Array,
+    first: int, last: int, scratch: Any, x: Array, tiles: Array, bias: Array, out: Array,
+    bits: Array, geometry: Array,
 ) -> None:  # fmt: skip
     """A task: the output rows, of one plane, that mix the same input rows."""
-    depth, height, width = geometry[0]
+    lines, row, indices = scratch
+    # Lines stay for as long as tasks need them; `made_of` says of which input row.
+    made_of, slot, used, taps_z, taps_y = (
+        indices[0], indices[1], indices[2], indices[3], indices[4]
+    )  # fmt: skip
+    depth, height, _ = geometry[0]
     kz, ky, kx = geometry[1]
     sz, sy, sx = geometry[2]
     pz, py, px = geometry[3]
-    _, d, h, w = x.shape
-    channels, _, _, taps, chunk = tiles.shape
+    _, d, h, _ = x.shape
+    channels, _, _, taps, _ = tiles.shape
     rows_z, rows_y = (kz + sz - 1) // sz, (ky + sy - 1) // sy
     first_z, first_y = pz // sz, py // sy
     groups_z = (pz + depth - 1) // sz + 1 - first_z
     groups_y = (py + height - 1) // sy + 1 - first_y
-    end = px + width
     lead = (taps - 1) * sx
-    # Lines stay for as long as tasks need them; `held` says which input row lies in which. The
-    # last of the taps meets a line that is zero where the kernel has ended, so that a NaN there
-    # does not count.
-    lines = np.zeros((rows_z * rows_y, 2, lead + max(end, w * sx)), x.dtype)
-    held = np.full(rows_z * rows_y, -1)
-    tail = kx - lead
-    of_last = 0 if tail == sx else 1
-    wide = np.empty(chunk, x.dtype)
-    slot = np.empty((rows_z, rows_y), np.int64)
-    used, used_z, used_y = np.empty((3, rows_z * rows_y), np.int64)
     for task in range(first, last):
         plane = task // (groups_z * groups_y)
         mz, my = first_z + task // groups_y % groups_z, first_y + task % groups_y
         channel = plane % channels
-        start = bias[channel]
         for tz in range(rows_z):
             for ty in range(rows_y):
                 iz, iy = mz - tz, my - ty
                 if not (0 <= iz < d and 0 <= iy < h):
-                    slot[tz, ty] = -1
+                    slot[tz * rows_y + ty] = -1
                     continue
-                k = slot[tz, ty] = iz % rows_z * rows_y + iy % rows_y
-                row = (plane * d + iz) * h + iy
-                if held[k] == row:
+                k = slot[tz * rows_y + ty] = iz % rows_z * rows_y + iy % rows_y
+                input_row = (plane * d + iz) * h + iy
+                if made_of[k] == input_row:
                     continue
-                held[k] = row
+                made_of[k] = input_row
                 _repeat(x[plane, iz, iy], sx, sx, lines[k, 0, lead:])
-                if of_last:
-                    _repeat(x[plane, iz, iy], sx, tail, lines[k, 1, lead:])
+                if lines.shape[1] == 2:
+                    _repeat(x[plane, iz, iy], sx, kx - lead, lines[k, 1, lead:])
         for rz in range(max(0, pz - mz * sz), min(sz, pz + depth - mz * sz)):
             for ry in range(max(0, py - my * sy), min(sy, py + height - my * sy)):
                 oz, oy = mz * sz + rz - pz, my * sy + ry - py
                 count = 0
                 for tz in range((kz - rz + sz - 1) // sz):
                     for ty in range((ky - ry + sy - 1) // sy):
-                        if slot[tz, ty] >= 0:
-                            used[count] = slot[tz, ty]
-                            used_z[count] = rz + tz * sz
-                            used_y[count] = ry + ty * sy
+                        if slot[tz * rows_y + ty] >= 0:
+                            used[count] = slot[tz * rows_y + ty]
+                            taps_z[count] = rz + tz * sz
+                            taps_y[count] = ry + ty * sy
                             count += 1
-                for q in range(px // chunk * chunk, end, chunk):
-                    lo, hi = max(q, px), min(q + chunk, end)
-                    u, v, a, b = lo - q, hi - q, lead + lo, lead + hi
-                    here = slice(lo - px, hi - px)
-                    target = wide[: hi - lo] if half else out[plane, oz, oy, here]
-                    target[:] = start
-                    for k in range(count):
-                        line = lines[used[k]]
-                        tile = tiles[channel, used_z[k], used_y[k]]
-                        if taps == 2:
-                            _two_tiled(
-                                target,
-                                tile[0, u:v], line[0, a:b],
-                                tile[1, u:v], line[of_last, a - sx : b - sx],
-                            )  # fmt: skip
-                            continue
-                        for t in range(taps):
-                            last_line = line[of_last if t == taps - 1 else 0]
-                            _tiled(target, tile[t, u:v], last_line[a - t * sx : b - t * sx])
-                    if half:
-                        narrow(target, bits[plane, oz, oy, here])
+                target = row if bits.size else out[plane, oz, oy]
+                _write_row(
+                    target, bias[channel], tiles[channel], taps_z, taps_y, lines, used, count, px, sx
+                )
+                if bits.size:
+                    narrow(row, bits[plane, oz, oy])
 
 
-@kernel()
+@part()
 def input_gradient(
-    first: int, last: int, gradient: Array, bits: Array, half: bool, tiles: Array, out: Array,
+    first: int, last: int, scratch: Any, gradient: Array, bits: Array, tiles: Array, out: Array,
     geometry: Array,
 ) -> None:  # fmt: skip
     """A task: one row of the gradient to the input, the ordinary strided convolution."""
+    lines, total, row = scratch
     depth, height, width = geometry[0]
     kz, ky, _ = geometry[1]
     sz, sy, sx = geometry[2]
@@ -160,9 +166,6 @@ def input_gradient(
     _, d, h, w = out.shape
     channels, _, _, taps, chunk = tiles.shape
     end = px + width
-    lines = np.zeros((taps, max(end, (w + taps) * sx)), out.dtype)
-    total = np.empty(w * sx, out.dtype)
-    wide = np.empty(chunk, out.dtype)
     for task in range(first, last):
         plane, iz, iy = task // (d * h), task // h % d, task % h
         channel = plane % channels
@@ -170,35 +173,48 @@ def input_gradient(
         for az in range(max(0, pz - iz * sz), min(kz, pz - iz * sz + depth)):
             for ay in range(max(0, py - iy * sy), min(ky, py - iy * sy + height)):
                 oz, oy = iz * sz + az - pz, iy * sy + ay - py
+                if bits.size:
+                    widen(bits[plane, oz, oy], row)
+                source = row if bits.size else gradient[plane, oz, oy]
                 for q in range(px // chunk * chunk, end, chunk):
                     lo, hi = max(q, px), min(q + chunk, end)
-                    source = wide[: hi - lo] if half else gradient[plane, oz, oy, lo - px : hi - px]
-                    if half:
-                        widen(bits[plane, oz, oy, lo - px : hi - px], wide)
+                    piece = source[lo - px : hi - px]
                     for t in range(taps):
-                        _tiled(lines[t, lo:hi], tiles[channel, az, ay, t, lo - q : hi - q], source)
+                        _tiled(lines[t, lo:hi], tiles[channel, az, ay, t, lo - q : hi - q], piece)
         total[:] = 0
         for t in range(taps):
-            total += lines[t, t * sx : (t + w) * sx]
+            for i in range(w * sx):
+                total[i] += lines[t, t * sx + i]
         _gather(total, sx, out[plane, iz, iy])
 
 
-@kernel()
+@part()
+def _correlate(sums: Array, line: Array, gradient: Array, begin: int, stride: int) -> None:
+    """Add the products of the gradient's row with the line, shifted for each tap, to tiles."""
+    taps, chunk = sums.shape
+    end = begin + len(gradient)
+    for q in range(begin // chunk * chunk, end, chunk):
+        lo, hi = max(q, begin), min(q + chunk, end)
+        piece = gradient[lo - begin : hi - begin]
+        for t in range(taps):
+            at = (taps - 1 - t) * stride
+            _tiled(sums[t, lo - q : hi - q], line[at + lo : at + hi], piece)
+
+
+@part()
 def weight_gradient(
-    first: int, last: int, x: Array, gradient: Array, bits: Array, half: bool, out: Array,
+    first: int, last: int, scratch: Any, x: Array, gradient: Array, bits: Array, out: Array,
     geometry: Array,
 ) -> None:  # fmt: skip
     """A task: the gradient to one channel's tiles, added to `out`, which is laid out like them."""
-    depth, height, width = geometry[0]
+    line, row = scratch
+    depth, height, _ = geometry[0]
     kz, ky, _ = geometry[1]
     sz, sy, sx = geometry[2]
     pz, py, px = geometry[3]
-    planes, d, h, w = x.shape
-    channels, _, _, taps, chunk = out.shape
-    end = px + width
+    planes, d, h, _ = x.shape
+    channels, _, _, taps, _ = out.shape
     lead = (taps - 1) * sx
-    line = np.zeros(lead + max(end, w * sx), x.dtype)
-    wide = np.empty(chunk, x.dtype)
     for task in range(first, last):
         for plane in range(task, planes, channels):
             for iz in range(d):
@@ -207,16 +223,7 @@ def weight_gradient(
                     for az in range(max(0, pz - iz * sz), min(kz, pz - iz * sz + depth)):
                         for ay in range(max(0, py - iy * sy), min(ky, py - iy * sy + height)):
                             oz, oy = iz * sz + az - pz, iy * sy + ay - py
-                            for q in range(px // chunk * chunk, end, chunk):
-                                lo, hi = max(q, px), min(q + chunk, end)
-                                here = slice(lo - px, hi - px)
-                                source = wide[: hi - lo] if half else gradient[plane, oz, oy, here]
-                                if half:
-                                    widen(bits[plane, oz, oy, here], wide)
-                                for t in range(taps):
-                                    at = lead - t * sx
-                                    _tiled(
-                                        out[task, az, ay, t, lo - q : hi - q],
-                                        line[at + lo : at + hi],
-                                        source,
-                                    )
+                            if bits.size:
+                                widen(bits[plane, oz, oy], row)
+                            source = row if bits.size else gradient[plane, oz, oy]
+                            _correlate(out[task, az, ay], line, source, px, sx)

@@ -4,41 +4,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from upscore.kernels.compile import kernel
+from upscore.kernels.launch import Kernel
 from upscore.kernels.threads import share
 
+MOVE = Kernel("upscore.conv.interleave_kernels", "move")
+
+# Whole numbers as wide as an element: what is only moved needs no more.
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-
-
-@kernel()
-def _move(
-    first: int, last: int, blocks: NDArray[Any], out: NDArray[Any], begin: Any, apart: bool
-) -> None:
-    """A task: one row of `out` (planes, D, H, W), from or to the phases in `blocks`.
-
-    `blocks` is (planes, 3 strides, 3 sizes): output o of an axis is at phase (o + begin) % stride
-    of block (o + begin) // stride.
-    """
-    _, depth, height, width = out.shape
-    _, sz, sy, sx, _, _, count = blocks.shape
-    for task in range(first, last):
-        plane, z, y = task // (depth * height), task // height % depth, task % height
-        z, y = z + begin[0], y + begin[1]
-        line = out[plane, z - begin[0], y - begin[1]]
-        for phase in range(sx):
-            phases = blocks[plane, z % sz, y % sy, phase, z // sz, y // sy]
-            shift = phase - begin[2]
-            start = max(0, (-shift + sx - 1) // sx)
-            stop = min(count, (width - shift + sx - 1) // sx)
-            if apart:
-                for i in range(start, stop):
-                    phases[i] = line[i * sx + shift]
-            else:
-                for i in range(start, stop):
-                    line[i * sx + shift] = phases[i]
 
 
 def _launch(blocks: Tensor, out: Tensor, stride: Any, begin: Any, apart: bool) -> None:
@@ -47,7 +21,7 @@ def _launch(blocks: Tensor, out: Tensor, stride: Any, begin: Any, apart: bool) -
     planes = out.shape[0] * out.shape[1]
     size, spread = (*lead, *out.shape[2:]), (*lead, *stride, *lead, *blocks.shape[2:])
     share(
-        _move,
+        MOVE,
         planes * size[0] * size[1],
         blocks.view(bits).numpy().reshape(planes, *spread),
         out.view(bits).numpy().reshape(planes, *size),

@@ -5,9 +5,10 @@ its filter's row, to a *line* as long as the output's rows; the output rows that
 times their column's numbers. Backward, the gradient's rows are summed with the column's numbers
 into a line, which is then narrowed by the filter's row.
 
-Arrays are (planes, depth, height, width) in float32 or float64; `bits` is the same output or
-gradient as the bits of bfloat16, used instead where `half`. `geometry` has the rows size of the
-output, kernel, stride and pixels cut at the beginning.
+Arrays are (planes, depth, height, width) in float32 or float64. The output, or its gradient, is
+either in numbers or in the `bits` of bfloat16; the other array is empty. `geometry` has the rows
+size of the output, kernel, stride and pixels cut at the beginning. `scratch` is what `depthwise`
+makes for each thread.
 """
 
 from typing import Any
@@ -16,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscore.kernels.bfloat16 import narrow, widen
-from upscore.kernels.compile import kernel
+from upscore.kernels.compile import part
 
 Array = NDArray[Any]
 
 
-@kernel(fastmath={"contract"})
+@part(fastmath={"contract"})
 def _widened(row: Array, taps: Array, stride: int, line: Array) -> None:
     """Write the one-dimensional transposed convolution of the row."""
     n, k = len(row), len(taps)
@@ -45,7 +46,7 @@ def _widened(row: Array, taps: Array, stride: int, line: Array) -> None:
                 line[j * stride + tap] += taps[tap] * row[j]
 
 
-@kernel(fastmath={"contract"})
+@part(fastmath={"contract"})
 def _narrowed(line: Array, taps: Array, stride: int, row: Array) -> None:
     """Write the one-dimensional convolution of the line: the transpose of `_widened`."""
     n, k = len(row), len(taps)
@@ -60,56 +61,70 @@ def _narrowed(line: Array, taps: Array, stride: int, row: Array) -> None:
             row[j] += taps[tap] * line[j * stride + tap]
 
 
-@kernel(fastmath={"contract"})
+@part(fastmath={"contract"})
 def _scaled(target: Array, scale: Any, line: Array) -> None:
     for i in range(len(target)):
         target[i] += scale * line[i]
 
 
-@kernel(fastmath={"contract"})
+@part(fastmath={"contract"})
 def _two_scaled(target: Array, start: Any, scale: Any, a: Array, scale_b: Any, b: Array) -> None:
     for i in range(len(target)):
         target[i] = start + scale * a[i] + scale_b * b[i]
 
 
-@kernel()
+@part()
+def _write_row(
+    target: Array, start: Any, column: Array, taps_z: Array, taps_y: Array, lines: Array,
+    used: Array, count: int, begin: int,
+) -> None:  # fmt: skip
+    """Write an output row: `start` and the lines `used[:count]`, each times its column's number."""
+    end = begin + len(target)
+    if count == 2:
+        a, b = lines[used[0], begin:end], lines[used[1], begin:end]
+        scale, scale_b = column[taps_z[0], taps_y[0]], column[taps_z[1], taps_y[1]]
+        _two_scaled(target, start, scale, a, scale_b, b)
+        return
+    target[:] = start
+    for k in range(count):
+        _scaled(target, column[taps_z[k], taps_y[k]], lines[used[k], begin:end])
+
+
+@part()
 def forward(
-    first: int, last: int, x: Array, rows: Array, columns: Array, bias: Array, out: Array,
-    bits: Array, half: bool, geometry: Array,
+    first: int, last: int, scratch: Any, x: Array, rows: Array, columns: Array, bias: Array,
+    out: Array, bits: Array, geometry: Array,
 ) -> None:  # fmt: skip
     """A task: the output rows, of one plane, that mix the same input rows."""
-    depth, height, width = geometry[0]
-    kz, ky, kx = geometry[1]
+    lines, wide, indices = scratch
+    # Lines stay for as long as tasks need them; `made_of` says of which input row.
+    made_of, slot, used, taps_z, taps_y = (
+        indices[0], indices[1], indices[2], indices[3], indices[4]
+    )  # fmt: skip
+    depth, height, _ = geometry[0]
+    kz, ky, _ = geometry[1]
     sz, sy, sx = geometry[2]
     pz, py, px = geometry[3]
-    _, d, h, w = x.shape
+    _, d, h, _ = x.shape
     channels = len(rows)
     rows_z, rows_y = (kz + sz - 1) // sz, (ky + sy - 1) // sy
     first_z, first_y = pz // sz, py // sy
     groups_z = (pz + depth - 1) // sz + 1 - first_z
     groups_y = (py + height - 1) // sy + 1 - first_y
-    # Lines stay for as long as tasks need them; `held` says which input row lies in which.
-    lines = np.zeros((rows_z * rows_y, max(px + width, (w - 1) * sx + kx)), x.dtype)
-    held = np.full(rows_z * rows_y, -1)
-    slot = np.empty((rows_z, rows_y), np.int64)
-    used = np.empty(rows_z * rows_y, np.int64)
-    scale = np.empty(rows_z * rows_y, x.dtype)
-    wide = np.empty(width, x.dtype)
     for task in range(first, last):
         plane = task // (groups_z * groups_y)
         mz, my = first_z + task // groups_y % groups_z, first_y + task % groups_y
         channel = plane % channels
-        start = bias[channel]
         for tz in range(rows_z):
             for ty in range(rows_y):
                 iz, iy = mz - tz, my - ty
                 if not (0 <= iz < d and 0 <= iy < h):
-                    slot[tz, ty] = -1
+                    slot[tz * rows_y + ty] = -1
                     continue
-                k = slot[tz, ty] = iz % rows_z * rows_y + iy % rows_y
-                row = (plane * d + iz) * h + iy
-                if held[k] != row:
-                    held[k] = row
+                k = slot[tz * rows_y + ty] = iz % rows_z * rows_y + iy % rows_y
+                input_row = (plane * d + iz) * h + iy
+                if made_of[k] != input_row:
+                    made_of[k] = input_row
                     _widened(x[plane, iz, iy], rows[channel], sx, lines[k])
         for rz in range(max(0, pz - mz * sz), min(sz, pz + depth - mz * sz)):
             for ry in range(max(0, py - my * sy), min(sy, py + height - my * sy)):
@@ -117,36 +132,32 @@ def forward(
                 count = 0
                 for tz in range((kz - rz + sz - 1) // sz):
                     for ty in range((ky - ry + sy - 1) // sy):
-                        if slot[tz, ty] >= 0:
-                            used[count] = slot[tz, ty]
-                            scale[count] = columns[channel, rz + tz * sz, ry + ty * sy]
+                        if slot[tz * rows_y + ty] >= 0:
+                            used[count] = slot[tz * rows_y + ty]
+                            taps_z[count] = rz + tz * sz
+                            taps_y[count] = ry + ty * sy
                             count += 1
-                target = wide if half else out[plane, oz, oy]
-                if count == 2:
-                    a, b = lines[used[0], px : px + width], lines[used[1], px : px + width]
-                    _two_scaled(target, start, scale[0], a, scale[1], b)
-                else:
-                    target[:] = start
-                    for k in range(count):
-                        _scaled(target, scale[k], lines[used[k], px : px + width])
-                if half:
+                target = wide if bits.size else out[plane, oz, oy]
+                _write_row(
+                    target, bias[channel], columns[channel], taps_z, taps_y, lines, used, count, px
+                )
+                if bits.size:
                     narrow(wide, bits[plane, oz, oy])
 
 
-@kernel()
+@part()
 def input_gradient(
-    first: int, last: int, gradient: Array, bits: Array, half: bool, rows: Array, columns: Array,
-    out: Array, geometry: Array,
+    first: int, last: int, scratch: Any, gradient: Array, bits: Array, rows: Array,
+    columns: Array, out: Array, geometry: Array,
 ) -> None:  # fmt: skip
     """A task: one row of the gradient to the input, the ordinary strided convolution."""
+    line, wide = scratch
     depth, height, width = geometry[0]
-    kz, ky, kx = geometry[1]
+    kz, ky, _ = geometry[1]
     sz, sy, sx = geometry[2]
     pz, py, px = geometry[3]
-    _, d, h, w = out.shape
+    _, d, h, _ = out.shape
     channels = len(rows)
-    line = np.zeros(max(px + width, (w - 1) * sx + kx), out.dtype)
-    wide = np.empty(width, out.dtype)
     for task in range(first, last):
         plane, iz, iy = task // (d * h), task // h % d, task % h
         channel = plane % channels
@@ -154,8 +165,8 @@ def input_gradient(
         for az in range(max(0, pz - iz * sz), min(kz, pz - iz * sz + depth)):
             for ay in range(max(0, py - iy * sy), min(ky, py - iy * sy + height)):
                 oz, oy = iz * sz + az - pz, iy * sy + ay - py
-                if half:
+                if bits.size:
                     widen(bits[plane, oz, oy], wide)
-                source = wide if half else gradient[plane, oz, oy]
+                source = wide if bits.size else gradient[plane, oz, oy]
                 _scaled(line[px : px + width], columns[channel, az, ay], source)
         _narrowed(line, rows[channel], sx, out[plane, iz, iy])

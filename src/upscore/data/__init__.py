@@ -2,17 +2,17 @@
 
 from typing import TYPE_CHECKING, Any
 
-from upscore.data.check import check as check
-from upscore.data.check import class_pixels as class_pixels
-from upscore.data.check import long_side as long_side
-from upscore.data.check import read_skip_list as read_skip_list
-from upscore.data.check import report as report
-from upscore.data.check import skip_list as skip_list
 from upscore.data.dataset import Dataset as Dataset
 from upscore.data.dataset import find as find
 from upscore.data.dataset import splits as splits
-from upscore.data.layouts import Problem as Problem
 from upscore.data.layouts import Sample as Sample
+from upscore.data.problems import Problem as Problem
+from upscore.data.problems import report as report
+from upscore.data.skipping import read_skip_list as read_skip_list
+from upscore.data.skipping import skip_list as skip_list
+from upscore.data.survey import Survey as Survey
+from upscore.data.survey import check as check
+from upscore.data.survey import survey as survey
 from upscore.errors import DataError as DataError
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ __all__ = [
     "Dataset",
     "Problem",
     "Sample",
+    "Survey",
     "TrainTransform",
     "check",
-    "class_pixels",
     "find",
-    "long_side",
     "read_skip_list",
     "report",
     "skip_list",
     "splits",
+    "survey",
 ]
 
 

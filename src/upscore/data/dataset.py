@@ -20,7 +20,8 @@ from upscore.data.classes import (
     read_classes,
     voc_colour,
 )
-from upscore.data.layouts import Problem, Sample
+from upscore.data.layouts import Sample
+from upscore.data.problems import Problem
 from upscore.errors import ArgumentError, DataError
 
 
@@ -36,7 +37,7 @@ class Dataset:
     layout: str
     split: str
     samples: tuple[Sample, ...]
-    classes: tuple[str, ...]
+    class_names: tuple[str, ...]
     palette: tuple[Colour, ...]
     decoder: masks.Decoder = field(repr=False)
     problems: tuple[Problem, ...] = field(default=(), repr=False)
@@ -50,7 +51,7 @@ class Dataset:
         image = images.read(sample.image)
         pixels = self.decoder.pixels(sample.mask)
         try:
-            mask = self.decoder.classes(pixels)
+            mask = self.decoder.class_ids(pixels)
         except DataError as error:
             raise DataError(f"{sample.mask}: {error}") from None
         if image.shape[:2] != mask.shape:
@@ -76,19 +77,32 @@ def find(
     *,
     layout: str | None = None,
     mapping: Source | None = None,
-    classes: Sequence[str] | str | Path | None = None,
-    kind: str | None = None,
+    class_names: Sequence[str] | str | Path | None = None,
+    encoding: str | None = None,
     skip: Collection[str | Path] = (),
 ) -> Dataset:
     """Find the photos and masks of one split under a folder, by looking at it.
 
-    `layout` is "folders", "voc" or "camvid"; `kind`, how masks are stored, is "index", "colour"
-    or "binary". Both are found out where not given. `classes` are names or a file of them;
-    where not given, `root/classes.txt`, else the layout's own. `mapping`, a file or a dictionary,
-    merges and ignores classes. `skip` names what to leave out: stems, file names or paths.
+    Opens no files but some 16 masks, to recognise their encoding; `upscore.data.check` opens all.
 
-    Errors: DataError (a ValueError) for a folder, split, class list or mapping that is not there
-    or cannot be used. Files are not opened here, but for a few masks; `upscore.data.check` does.
+    Args:
+        root: the folder.
+        split: one of `upscore.data.splits(root)`.
+        layout: "folders", "voc" or "camvid"; recognised if not given.
+        mapping: merges and ignores classes: a file, or a dictionary from new names to old ones.
+        class_names: names in the order of the ids, or a file of them; if not given,
+            `root/classes.txt`, else the layout's own.
+        encoding: how masks store classes: "index", "colour" or "binary"; recognised if not given.
+        skip: what to leave out: stems, file names or paths.
+
+    Raises:
+        DataError: a folder, split, class list or mapping is not there or cannot be used.
+        ArgumentError: no such layout or encoding.
+
+    Example:
+        >>> import upscore.data
+        >>> train = upscore.data.find("my-data", "train")  # doctest: +SKIP
+        >>> photo, mask = train.read(0)  # doctest: +SKIP
     """
     root = Path(root)
     layout, available = layouts.recognise(root, layout)
@@ -96,24 +110,14 @@ def find(
         raise DataError(f"{root}: no split {split!r}; it has {', '.join(available)}")
     samples, problems = layouts.LAYOUTS[layout].pairs(root, split)
 
-    names, colours = _classes(root, layout, classes)
-    if kind is None:
+    names, colours = _known_classes(root, layout, class_names)
+    if encoding is None:
         paths = [sample.mask for sample in samples]
-        kind = masks.recognise(paths, len(names) if names else None, colours)
-    elif kind not in masks.KINDS:
-        raise ArgumentError(f"kind {kind!r} is not one of {', '.join(masks.KINDS)}")
-    if names is None:
-        if kind != "binary":
-            raise DataError(
-                f"{root}: no class names; write {root / 'classes.txt'}, one name a line in the "
-                "order of the ids, or pass them as classes"
-            )
-        names = ("background", "foreground")
-    if kind == "binary" and len(names) != 2:
-        raise DataError(f"{root}: 0/255 masks have two classes, but {len(names)} are named")
-    if colours is None:
-        own = CAMVID if layout == "camvid" and CAMVID.keys() >= set(names) else {}
-        colours = tuple(own.get(name, voc_colour(i)) for i, name in enumerate(names))
+        encoding = masks.recognise(paths, len(names) if names else None, colours)
+    elif encoding not in masks.ENCODINGS:
+        raise ArgumentError(f"encoding {encoding!r} is not one of {', '.join(masks.ENCODINGS)}")
+    names = _names_for(encoding, names, root)
+    colours = colours or _colours_for(layout, names)
     new_names, ids = apply_mapping(names, mapping)
     palette = tuple(colours[ids.index(i)] for i in range(len(new_names)))
 
@@ -125,22 +129,22 @@ def find(
         tuple(s for s in samples if leave.isdisjoint(_called(root, s.image, s.mask))),
         new_names,
         palette,
-        _decoder(kind, layout, colours, ids),
+        _decoder(encoding, layout, colours, ids),
         tuple(p for p in problems if leave.isdisjoint(_called(root, p.file))),
     )
 
 
 def _decoder(
-    kind: str, layout: str, colours: tuple[Colour, ...], ids: tuple[int, ...]
+    encoding: str, layout: str, colours: tuple[Colour, ...], ids: tuple[int, ...]
 ) -> masks.Decoder:
     """A decoder to `ids`, and to void: 255, in CamVid just above the classes, in VOC a colour."""
     border = voc_colour(VOID)
-    if kind == "colour" and border not in colours:
+    if encoding == "colour" and border not in colours:
         colours = (*colours, border)
     if layout == "camvid" or len(colours) > len(ids):
         ids = (*ids, VOID)
     unknown = (masks.UNKNOWN,) * (VOID - len(ids))
-    return masks.Decoder(kind, colours, (*ids, *unknown, VOID)[:256])
+    return masks.Decoder(encoding, colours, (*ids, *unknown, VOID)[:256])
 
 
 def _called(root: Path, *files: Path) -> set[str]:
@@ -152,13 +156,33 @@ def _called(root: Path, *files: Path) -> set[str]:
     }
 
 
-def _classes(
-    root: Path, layout: str, classes: Sequence[str] | str | Path | None
+def _known_classes(
+    root: Path, layout: str, class_names: Sequence[str] | str | Path | None
 ) -> tuple[tuple[str, ...] | None, tuple[Colour, ...] | None]:
     """Class names and colours, as far as they are known before the masks are looked at."""
-    if classes is None and not (root / "classes.txt").exists():
+    if class_names is None and not (root / "classes.txt").exists():
         return {"voc": VOC, "camvid": tuple(CAMVID)}.get(layout), None
-    if classes is None or isinstance(classes, str | Path):
-        return read_classes(Path(classes or root / "classes.txt"))
-    check_names(classes, "classes")
-    return tuple(classes), None
+    if class_names is None or isinstance(class_names, str | Path):
+        return read_classes(Path(class_names or root / "classes.txt"))
+    check_names(class_names, "class_names")
+    return tuple(class_names), None
+
+
+def _names_for(encoding: str, names: tuple[str, ...] | None, root: Path) -> tuple[str, ...]:
+    """The class names, once it is known how masks are stored; a DataError if they do not fit."""
+    if names is None:
+        if encoding != "binary":
+            raise DataError(
+                f"{root}: no class names; write {root / 'classes.txt'}, one name a line in the "
+                "order of the ids, or pass them as class_names"
+            )
+        return ("background", "foreground")
+    if encoding == "binary" and len(names) != 2:
+        raise DataError(f"{root}: 0/255 masks have two classes, but {len(names)} are named")
+    return names
+
+
+def _colours_for(layout: str, names: tuple[str, ...]) -> tuple[Colour, ...]:
+    """The layout's own colours where all names are its own, else those of VOC by id."""
+    own = CAMVID if layout == "camvid" and CAMVID.keys() >= set(names) else {}
+    return tuple(own.get(name, voc_colour(i)) for i, name in enumerate(names))

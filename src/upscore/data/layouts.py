@@ -6,6 +6,7 @@ from pathlib import Path
 from zlib import crc32
 
 from upscore import images
+from upscore.data.problems import Problem
 from upscore.errors import ArgumentError, DataError
 
 
@@ -16,19 +17,6 @@ class Sample:
     name: str
     image: Path
     mask: Path
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One fault of a data set: in which file, of which kind, and how to mend it."""
-
-    file: Path
-    kind: str
-    message: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.message}; {self.remedy}"
 
 
 Listing = tuple[list[Sample], list[Problem]]
@@ -157,10 +145,12 @@ def recognise(root: Path, layout: str | None = None) -> tuple[str, tuple[str, ..
         splits = LAYOUTS[name].splits(root)
         if splits:
             return name, splits
-    expected = [f"  {n}: {k.about}" for n, k in LAYOUTS.items() if layout in (None, n)]
+    expected = [f"  {n}: {known.about}" for n, known in LAYOUTS.items() if layout in (None, n)]
     found = ", ".join(sorted(p.name for p in root.iterdir())[:8]) or "nothing"
     inside = [
-        p for p in root.iterdir() if p.is_dir() and any(k.splits(p) for k in LAYOUTS.values())
+        path
+        for path in root.iterdir()
+        if path.is_dir() and any(known.splits(path) for known in LAYOUTS.values())
     ]
     hint = f"\n(did you mean {inside[0]}?)" if inside else ""
     raise DataError(f"{root}: found {found}; expected\n" + "\n".join(expected) + hint)

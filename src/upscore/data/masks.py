@@ -1,4 +1,4 @@
-"""Mask files: class ids, palette PNGs, colours, 0/255; each decoded to ids and void."""
+"""Mask files: class ids, palette PNGs, colours, 0/255; each decoded to class ids and void."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from upscore import images
 from upscore.data.classes import Colour
 from upscore.errors import DataError
 
-KINDS = ("index", "colour", "binary")
-UNKNOWN = 256
+ENCODINGS = ("index", "colour", "binary")
+UNKNOWN = 256  # stands for "no such id": one above all that 8 bits hold
+_LOOKED_AT = 16  # masks from which an encoding is recognised
 
 Pixels = NDArray[Any]
 
@@ -22,29 +24,29 @@ Pixels = NDArray[Any]
 class Decoder:
     """How the masks of one data set are read.
 
-    `kind` is "index" (the pixel is the id), "colour" (the pixel's colour is looked up in
+    `encoding` is "index" (the pixel is the id), "colour" (the pixel's colour is looked up in
     `colours`) or "binary" (0 and 255 are ids 0 and 1). `table` gives the class of each id 0..255:
     0..C-1, 255 for void, 256 where there is no such id.
     """
 
-    kind: str
+    encoding: str
     colours: tuple[Colour, ...]
     table: tuple[int, ...]
 
     def pixels(self, path: Path) -> Pixels:
         """A mask file's pixels: H x W ids, or H x W x 3 colours."""
-        return read_pixels(path, colour=self.kind == "colour")
+        return read_pixels(path, colour=self.encoding == "colour")
 
-    def classes(self, pixels: Pixels) -> NDArray[np.uint8]:
-        """The classes of a mask's pixels; a DataError if one of them has none."""
-        if self.kind == "colour":
+    def class_ids(self, pixels: Pixels) -> NDArray[np.uint8]:
+        """The class of each pixel of a mask, 255 for void; a DataError if one of them has none."""
+        if self.encoding == "colour":
             ids = colour_ids(pixels, self.colours)
         elif pixels.ndim == 3 or pixels.dtype.kind == "f":
             what = "colours" if pixels.ndim == 3 else "floating-point values"
             raise DataError(f"{what} where class ids were expected")
         else:
             ids = np.where((pixels >= 0) & (pixels < UNKNOWN), pixels, UNKNOWN)
-            if self.kind == "binary":
+            if self.encoding == "binary":
                 ids = np.select([pixels == 0, pixels == 255], [0, 1], UNKNOWN)
         classes = np.array((*self.table, UNKNOWN), np.uint16)[ids]
         wrong = classes == UNKNOWN
@@ -62,55 +64,66 @@ def read_pixels(path: Path, *, colour: bool = False) -> Pixels:
     A palette image gives its indices, unless `colour` asks for colours of every image.
     """
     with images.opened(path) as image:
-        if not colour:
-            bands = image.getbands()
-            if len(bands) == 1 or bands[1:] == ("A",):
-                # Integers that hold any id and one more, for "no such id".
-                pixels = np.asarray(image.getchannel(0) if len(bands) > 1 else image)
-                return pixels if pixels.dtype.kind == "f" else pixels.astype(np.int32)
-        pixels = np.asarray(image.convert("RGB"))
+        return _rgb(image) if colour else _ids_or_rgb(image)
+
+
+def _rgb(image: Image.Image) -> Pixels:
+    return np.asarray(image.convert("RGB"))
+
+
+def _ids_or_rgb(image: Image.Image) -> Pixels:
+    bands = image.getbands()
+    if len(bands) == 1 or bands[1:] == ("A",):
+        # Integers that hold any id and one more, for "no such id".
+        ids = np.asarray(image.getchannel(0) if len(bands) > 1 else image)
+        return ids if ids.dtype.kind == "f" else ids.astype(np.int32)
+    pixels = _rgb(image)
     # Some programs write ids three times, as grey.
-    grey = not colour and (pixels == pixels[..., :1]).all()
+    grey = (pixels == pixels[..., :1]).all()
     return pixels[..., 0].astype(np.int32) if grey else pixels
 
 
 def colour_ids(pixels: Pixels, colours: Sequence[Colour]) -> Pixels:
-    """The place of each pixel's colour in `colours`; 256 where it is not there."""
+    """The index in `colours` of each pixel's colour; 256 where it is not there."""
     weights = np.array([1 << 16, 1 << 8, 1])
     keys = np.array(colours) @ weights
     order = np.argsort(keys)
     wanted = pixels @ weights
-    place = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)]
-    return np.where(keys[place] == wanted, place, UNKNOWN)
+    index = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)]
+    return np.where(keys[index] == wanted, index, UNKNOWN)
 
 
-def recognise(masks: Sequence[Path], names: int | None, colours: Sequence[Colour] | None) -> str:
-    """The kind of a data set's masks, judged by some 16 of them, spread over the set.
+def recognise(
+    masks: Sequence[Path], class_count: int | None, colours: Sequence[Colour] | None
+) -> str:
+    """The encoding of a data set's masks, judged by some 16 of them, spread over the set.
 
     "colour": channels that differ, or more than one colour and all of them in `colours`, the list
     in the class file. "binary": 0 and 255 where up to two classes are named, and no mask of ids.
     Else "index".
     """
-    step = max(1, len(masks) // 16)
-    two = names in (None, 2)
+    step = max(1, len(masks) // _LOOKED_AT)
+    two = class_count in (None, 2)
     seen: set[int] = set()
     telling = 0
     for path in (*masks[::step], *(m for i, m in enumerate(masks) if i % step and two)):
         try:
-            pixels = read_pixels(path)
+            with images.opened(path) as image:
+                pixels = _ids_or_rgb(image)
+                in_colour = _rgb(image) if colours and pixels.ndim == 2 else None
             if pixels.ndim == 3:
                 return "colour"
-            if colours:
-                places = np.unique(colour_ids(read_pixels(path, colour=True), colours))
-                if len(places) > 1 and places[-1] != UNKNOWN:
+            if colours and in_colour is not None:
+                found = np.unique(colour_ids(in_colour, colours))
+                if len(found) > 1 and found[-1] != UNKNOWN:
                     return "colour"
         except images.ImageError:
             continue  # the checks report it
         seen.update(np.unique(pixels).tolist())
         # Empty masks tell nothing of 1 against 255: look at more of them.
         telling += bool(pixels.any())
-        if telling == 16:
+        if telling == _LOOKED_AT:
             break
     between = seen - {0, 255}
-    blurred = names == 2 and max(between, default=0) > 1
+    blurred = class_count == 2 and max(between, default=0) > 1
     return "binary" if two and 255 in seen and (blurred or not between) else "index"

@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from upscore import metrics, overlay
 from upscore.data import Dataset
-from upscore.evaluation.evaluate import Evaluation, places
+from upscore.evaluation import metrics
+from upscore.evaluation.confusion import class_table
 from upscore.evaluation.metrics import VOID, Counts
+from upscore.evaluation.result import Evaluation
+from upscore.images import overlay
+from upscore.inference.segmenter import Segmenter
 from upscore.io.atomic import write_bytes
-from upscore.models import FCN, Spec
-from upscore.prediction.predictor import label_map
 
 WORST = 8
 _SIDE = 360  # of a picture in the report, pixels
@@ -27,48 +28,48 @@ _MANY = 25  # more classes than this and the matrix has no room for numbers
 _RIGHT, _WRONG, _LEFT_OUT = (235, 235, 235), (200, 30, 45), overlay.VOID_COLOUR
 
 
-def write_report(
-    folder: Path, result: Evaluation, model: FCN, spec: Spec, dataset: Dataset
-) -> None:
+def write_report(folder: Path, result: Evaluation, segmenter: Segmenter, dataset: Dataset) -> None:
     """Write report.html, confusion.png and worst-*.jpg into a folder that exists.
 
     The page carries its pictures inside, so that it can be sent as one file.
     """
-    confusion = confusion_picture(result.confusion, result.classes)
+    confusion = confusion_picture(result.confusion, result.class_names)
     write_bytes(folder / "confusion.png", confusion)
-    worst = []
+    spec, worst = segmenter.spec, []
     for rank, i in enumerate(result.worst(WORST), 1):
-        picture = _comparison(model, spec, dataset, i)
+        picture = _comparison(segmenter, dataset, i)
         write_bytes(folder / f"worst-{rank}.jpg", picture)
         source = _inline(picture, "jpeg")
-        worst.append({"name": result.names[i], "iou": result.image_iou[i], "src": source})
+        worst.append({"name": result.image_names[i], "iou": result.image_iou[i], "src": source})
     environment = Environment(
-        loader=PackageLoader("upscore", "templates"), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("upscore.evaluation", ""), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["score"] = _score
     page = environment.get_template("report.html").render(
         result=result.to_dict(),
-        palette=dict(zip(spec.classes, spec.palette, strict=True)),
+        palette=dict(zip(spec.class_names, spec.palette, strict=True)),
         confusion=_inline(confusion, "png"),
         worst=worst,
     )
     write_bytes(folder / "report.html", page.encode())
 
 
-def confusion_picture(confusion: Counts, classes: tuple[str, ...]) -> bytes:
+def confusion_picture(confusion: Counts, class_names: tuple[str, ...]) -> bytes:
     """A confusion matrix as a PNG: each row in shares of its true pixels."""
-    shares = metrics.ratio(confusion, np.repeat(confusion.sum(1, keepdims=True), len(classes), 1))
-    side = min(14.0, 3 + 0.45 * len(classes))
+    shares = metrics.ratio(
+        confusion, np.repeat(confusion.sum(1, keepdims=True), len(class_names), 1)
+    )
+    side = min(14.0, 3 + 0.45 * len(class_names))
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.grid(False)
     shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true (rows sum to 1)")
-    axes.set_xticks(range(len(classes)), classes, rotation=90)
-    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xticks(range(len(class_names)), class_names, rotation=90)
+    axes.set_yticks(range(len(class_names)), class_names)
     figure.colorbar(shown, shrink=0.8)
-    if len(classes) <= _MANY:
+    if len(class_names) <= _MANY:
         for (row, column), share in np.ndenumerate(shares):
             if share >= 0.005:
                 colour = "white" if share > 0.5 else "black"
@@ -79,11 +80,12 @@ def confusion_picture(confusion: Counts, classes: tuple[str, ...]) -> bytes:
     return stream.getvalue()
 
 
-def _comparison(model: FCN, spec: Spec, dataset: Dataset, index: int) -> bytes:
+def _comparison(segmenter: Segmenter, dataset: Dataset, index: int) -> bytes:
     """Photo, truth, prediction and mistakes side by side, as a JPEG."""
+    spec = segmenter.spec
     photo, mask = dataset.read(index)
-    target = places(dataset.classes, spec.classes)[mask]
-    labels = label_map(model, spec, photo)
+    target = class_table(dataset.class_names, spec.class_names)[mask]
+    labels = segmenter.labels(photo)
     mistakes = np.full(photo.shape, _RIGHT, np.uint8)
     mistakes[labels != target] = _WRONG
     mistakes[target == VOID] = _LEFT_OUT

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upscore.errors import ArgumentError
+from upscore.errors import ArgumentError, ArgumentTypeError
 from upscore.explanation.layers import Explanation
 
 if TYPE_CHECKING:
@@ -36,8 +36,17 @@ def explain(
         raise ArgumentError(
             f"input_shape must be positive whole numbers, batch and channels first, not {shape}"
         )
-    # torch is asked for here only: a model is of torch anyway.
-    from upscore.explanation.trace import run
+    # Only here is torch needed: the page itself is made without.
+    from torch import nn
 
-    name = module if isinstance(module, str | Path) else type(module).__name__
-    return Explanation(str(name), shape, run(module, shape))
+    from upscore import models
+    from upscore.explanation.trace import trace
+
+    name = str(module) if isinstance(module, str | Path) else type(module).__name__
+    if isinstance(module, str | Path):
+        module, _ = models.load(module, "cpu")
+    if not isinstance(module, nn.Module):
+        raise ArgumentTypeError(
+            f"expected a torch.nn.Module or the name of a checkpoint, not {name}"
+        )
+    return Explanation(name, shape, trace(module, shape))

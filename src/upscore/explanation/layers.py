@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Layer:
     """One use of an upsampling layer.
 
-    `name` is the module's path, `kind` the function it calls. `kernel` and `stride` have one number
+    `name` is the module's path, `function` what it calls. `kernel` and `stride` have one number
     an axis; strides of a resizing are ratios of sizes. `shift` says, for each axis and in pixels of
     the layer's input, how far the content lies too far towards the end, compared with half-pixel
     resizing; NaN where that differs from pixel to pixel. `checkerboard` is that of
@@ -24,7 +24,7 @@ class Layer:
     """
 
     name: str
-    kind: str
+    function: str
     kernel: tuple[int, ...]
     stride: tuple[float, ...]
     size_in: tuple[int, ...]
@@ -115,7 +115,7 @@ LEGEND = (
 def _cells(layer: Layer) -> list[str]:
     """Return one row of the table, in the order of HEADINGS."""
     return [
-        f"{layer.name}\n{layer.kind}",
+        f"{layer.name}\n{layer.function}",
         _short(layer.kernel),
         _short(layer.stride),
         f"{_sizes(layer.size_in)} → {_sizes(layer.size_out)}",

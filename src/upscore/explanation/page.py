@@ -74,12 +74,12 @@ def script(entry: str) -> str:
 def _photo_layers(strides: list[str]) -> str:
     """Return the images that chapter 1 lays over each other."""
 
-    def layers(side: str, kinds: tuple[str, ...]) -> str:
+    def layers(side: str, names: tuple[str, ...]) -> str:
         images = "".join(
-            f'<img data-kind="{kind}" data-stride="{stride}" alt="" hidden '
-            f'src="{_data_url(f"{kind}{stride}.png")}">'
+            f'<img data-kind="{name}" data-stride="{stride}" alt="" hidden '
+            f'src="{_data_url(f"{name}{stride}.png")}">'
             for stride in strides
-            for kind in kinds
+            for name in names
         )
         return f'<div class="layers {side}">{images}</div>'
 
@@ -89,5 +89,5 @@ def _photo_layers(strides: list[str]) -> str:
 
 def _data_url(name: str) -> str:
     """Return a file of the photo's folder as a data: URL."""
-    kind = "jpeg" if name.endswith(".jpg") else "png"
-    return f"data:image/{kind};base64,{b64encode((PHOTO / name).read_bytes()).decode()}"
+    format = "jpeg" if name.endswith(".jpg") else "png"
+    return f"data:image/{format};base64,{b64encode((PHOTO / name).read_bytes()).decode()}"

@@ -1,13 +1,11 @@
-"""Run a torch model and note each upsampling it does. Needs torch; used by layers.py alone."""
+"""Run a torch model once and record each upsampling it does."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from math import prod
-from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -15,33 +13,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from upscore import conv, filters, geometry
-from upscore.errors import ArgumentTypeError
+from upscore import filters, geometry
+from upscore.conv import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from upscore.explanation.layers import Layer
 
 PerAxis = int | Sequence[int]
 
 
-def run(module: nn.Module | str | Path, shape: tuple[int, ...]) -> tuple[Layer, ...]:
+def trace(module: nn.Module, shape: tuple[int, ...]) -> tuple[Layer, ...]:
     """Return the upsampling layers that `module` uses for an input of `shape`."""
-    if isinstance(module, str | Path):
-        from upscore import models
-
-        module, _ = models.load(module)
-    if not isinstance(module, nn.Module):
-        raise ArgumentTypeError(
-            f"expected a torch.nn.Module or the name of a checkpoint, not {type(module).__name__}"
-        )
     parameter = next(module.parameters(), torch.zeros(()))
     zeros = torch.zeros(shape, dtype=parameter.dtype, device=parameter.device)
     recorder = _Recorder()
-    with (
-        _evaluating(module),
-        _named(module, recorder),
-        _ours(recorder),
-        torch.inference_mode(),
-        recorder,
-    ):
+    with _evaluating(module), _named(module, recorder), torch.inference_mode(), recorder:
         try:
             output = module(zeros)
         except Exception as error:
@@ -55,12 +39,14 @@ def run(module: nn.Module | str | Path, shape: tuple[int, ...]) -> tuple[Layer, 
 
 
 class _Recorder(TorchFunctionMode):
-    """Sees every torch function the model calls, and keeps a `Layer` for each upsampling."""
+    """Sees the functions that the model calls, and keeps a `Layer` for each upsampling.
+
+    What such a function calls itself is not seen, so each upsampling is found once.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.path: list[str] = []
-        self.busy = False  # within a function that is noted whole
         self.found: list[tuple[Layer, Any]] = []
 
     def __torch_function__(
@@ -68,14 +54,11 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
-        if not self.busy and function in NOTES:
-            self.note(NOTES[function](self.path[-1], result, *args, **kwargs), result)
+        if function in RECORDS:
+            layer = RECORDS[function](self.path[-1], result, *args, **kwargs)
+            if layer is not None:
+                self.found.append((layer, result))
         return result
-
-    def note(self, layer: Layer | None, result: Any) -> None:
-        """Keep a layer, if it is one, with its result."""
-        if layer is not None:
-            self.found.append((layer, result))
 
 
 @contextmanager
@@ -110,29 +93,8 @@ def _named(module: nn.Module, recorder: _Recorder) -> Iterator[None]:
             handle.remove()
 
 
-@contextmanager
-def _ours(recorder: _Recorder) -> Iterator[None]:
-    """Note our own transposed convolutions whole: some of their paths call ordinary ones."""
-    run = conv._conv_transpose
-
-    def noted(dim: int, x: Tensor, weight: Tensor, bias: Any, *rest: Any) -> Any:
-        recorder.busy = True
-        try:
-            result = run(dim, x, weight, bias, *rest)
-        finally:
-            recorder.busy = False
-        layer = _transposed(
-            f"conv_transpose{dim}d", recorder.path[-1], result, x, weight, bias, *rest[:5]
-        )
-        recorder.note(layer, result)
-        return result
-
-    with patch.object(conv, "_conv_transpose", noted):
-        yield
-
-
 def _transposed(
-    kind: str,
+    function: str,
     name: str,
     result: Tensor,
     input: Tensor,
@@ -143,8 +105,9 @@ def _transposed(
     output_padding: PerAxis = 0,
     groups: int = 1,
     dilation: PerAxis = 1,
+    **_: Any,
 ) -> Layer:
-    """Note a transposed convolution, from the arguments of its function."""
+    """Record a transposed convolution, from the arguments of PyTorch's function or of ours."""
     dim = weight.ndim - 2
     kernel, size_in, size_out = weight.shape[2:], input.shape[-dim:], result.shape[-dim:]
     axes = []
@@ -165,7 +128,7 @@ def _transposed(
         advice.append(f"groups={len(weight)}: the weight is zero off its diagonal")
     return Layer(
         name,
-        kind,
+        function,
         tuple(kernel),
         tuple(a.stride for a in axes),
         tuple(size_in),
@@ -223,14 +186,15 @@ def _interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Layer | None:
-    """Note an enlargement by `interpolate`, from its arguments."""
+    """Record an enlargement by `interpolate`, from its arguments."""
     size_in, size_out = tuple(input.shape[2:]), tuple(result.shape[2:])
     if not any(after > before for before, after in zip(size_in, size_out, strict=True)):
         return None
     ratios = tuple(after / before for before, after in zip(size_in, size_out, strict=True))
     whole = all(ratio.is_integer() for ratio in ratios)
-    reach = 0 if "nearest" in mode else 2 if mode == "bicubic" else 1
-    kernel = tuple(int(2 * reach * r - r % 2) if reach else int(r) for r in ratios) if whole else ()
+    # Input pixels mixed on either side of an output pixel.
+    side = 0 if "nearest" in mode else 2 if mode == "bicubic" else 1
+    kernel = tuple(int(2 * side * r - r % 2) if side else int(r) for r in ratios) if whole else ()
     shift, advice = 0.0, []
     if align_corners:
         shift = float("nan")
@@ -238,7 +202,7 @@ def _interpolate(
     elif mode == "nearest" and not whole:
         shift = float("nan")
         advice.append('mode="nearest-exact": "nearest" is off by up to half a pixel here')
-    taps = (2 * reach) ** len(ratios) if reach else 0
+    taps = (2 * side) ** len(ratios) if side else 0
     return Layer(
         name,
         f"interpolate {mode}",
@@ -255,7 +219,7 @@ def _interpolate(
 
 
 def _pixel_shuffle(name: str, result: Tensor, input: Tensor, upscale_factor: int) -> Layer:
-    """Note a sub-pixel convolution's rearrangement."""
+    """Record a sub-pixel convolution's rearrangement."""
     return Layer(
         name,
         "pixel_shuffle",
@@ -271,10 +235,13 @@ def _pixel_shuffle(name: str, result: Tensor, input: Tensor, upscale_factor: int
     )
 
 
-NOTES: dict[Callable[..., Any], Callable[..., Layer | None]] = {
+RECORDS: dict[Callable[..., Any], Callable[..., Layer | None]] = {
     torch.conv_transpose1d: partial(_transposed, "conv_transpose1d"),
     torch.conv_transpose2d: partial(_transposed, "conv_transpose2d"),
     torch.conv_transpose3d: partial(_transposed, "conv_transpose3d"),
+    conv_transpose1d: partial(_transposed, "conv_transpose1d"),
+    conv_transpose2d: partial(_transposed, "conv_transpose2d"),
+    conv_transpose3d: partial(_transposed, "conv_transpose3d"),
     F.interpolate: _interpolate,
     F.pixel_shuffle: _pixel_shuffle,
 }
@@ -282,7 +249,7 @@ NOTES: dict[Callable[..., Any], Callable[..., Layer | None]] = {
 
 def _with_last_step(layer: Layer, scores: Tensor, photo: tuple[int, ...]) -> Layer:
     """Add the advice for scores that are enlarged only to leave the model."""
-    linear = layer.kind == "interpolate bilinear"
+    linear = layer.function == "interpolate bilinear"
     if not (linear and scores.shape[1] > 1 and layer.size_out == photo[2:]):
         return layer
     fused = "leave the scores coarse, for upscore.argmax or upscore.cross_entropy to enlarge"

@@ -1,36 +1,26 @@
 """What every head asks first: do the scores fit, and which backend serves them."""
 
-import sys
 from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
-
+from upscore.arrays import framework
 from upscore.errors import ArgumentError, ArgumentTypeError
 
 MOST_CLASSES = 65_536
 BACKENDS = ("auto", "eager", "cpu", "gpu")
-# Looked up here because torch.compile cannot trace it where it is used.
-_INSTALLED = {"cpu": find_spec("numba"), "gpu": find_spec("triton"), "eager": True}
-_SCORES = ("float32", "float16", "bfloat16", "float64")
+NEEDS = {"cpu": "numba", "gpu": "triton"}
+SCORES = ("float32", "float16", "bfloat16", "float64")
 
-
-def is_tensor(x: object) -> bool:
-    """Tell a torch tensor without importing torch."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(x, torch.Tensor)
+# Looked up when this is imported: torch.compile cannot trace the search where it is needed.
+_MISSING = {package for package in NEEDS.values() if find_spec(package) is None}
 
 
 def check_scores(scores: Any) -> Any:
     """Return the scores as N x C x h x w."""
-    if not isinstance(scores, np.ndarray) and not is_tensor(scores):
+    dtype = framework(scores, "scores").dtype(scores)
+    if dtype not in SCORES:
         raise ArgumentTypeError(
-            f"scores must be a NumPy array or a torch tensor, not {type(scores).__name__}"
-        )
-    dtype = str(scores.dtype).removeprefix("torch.")
-    if dtype not in _SCORES:
-        raise ArgumentTypeError(
-            f"scores must be of {', '.join(_SCORES)}, not {dtype}: "
+            f"scores must be of {', '.join(SCORES)}, not {dtype}: "
             "they are interpolated before they are compared; convert them first"
         )
     if scores.ndim not in (3, 4):
@@ -52,15 +42,18 @@ def choose_backend(scores: Any, backend: str) -> str:
     """Return the backend to use, or raise with the reason the one asked for cannot serve."""
     if backend not in BACKENDS:
         raise ArgumentError(f"backend must be one of {BACKENDS}, not {backend!r}")
-    device = scores.device.type if is_tensor(scores) else "cpu"
+    arrays = framework(scores)
+    device = arrays.device(scores).partition(":")[0]
     if backend == "auto":
+        if arrays.exporting():  # a graph that others run holds torch's own operators
+            return "eager"
         backend = {"cpu": "cpu", "cuda": "gpu"}.get(device, "eager")
-        return backend if _INSTALLED[backend] else "eager"
+        return "eager" if NEEDS.get(backend) in _MISSING else backend
     if backend == "cpu" and device != "cpu":
         raise ArgumentError(f'backend="cpu" works in main memory, but the scores are on {device}')
-    if backend == "gpu" and not is_tensor(scores):
+    if backend == "gpu" and arrays.name != "torch":
         raise ArgumentError('backend="gpu" takes torch tensors; a NumPy array is served by "cpu"')
-    if not _INSTALLED[backend]:
-        package = {"cpu": "numba", "gpu": "triton"}[backend]
+    package = NEEDS.get(backend)
+    if package in _MISSING:
         raise ArgumentError(f'backend="{backend}" needs {package}: pip install {package}')
     return backend

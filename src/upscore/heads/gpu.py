@@ -1,6 +1,6 @@
-"""What the Triton kernels of both heads share: whom they serve, and where pixels sample.
+"""What the heads' Triton kernels share: whom they serve, and where pixels sample.
 
-`gpu_labels` and `gpu_loss` hold kernels and launchers. All walk the output in *bands*: the output
+Kernels and launchers are in each head's `gpu`. All walk the output in *bands*: the output
 rows between two source rows blend the same two, so a program interpolates those two horizontally
 once, and each output row then costs one multiply-add a class. Every element is written by one
 program alone: no atomics, and the same result every time.
@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 
 from upscore.errors import ArgumentError
-from upscore.geometry import linear_positions
+from upscore.heads.grid import Grid, grid_positions
 
 COLUMNS = 128  # output columns of a tile
 
@@ -56,14 +56,13 @@ class Sampling(NamedTuple):
 def sampling(
     size_in: int,
     size_out: int,
-    align_corners: bool,
-    stride: int | None,
+    grid: Grid,
     dtype: torch.dtype,
     device: torch.device,
-    find: Callable[..., tuple[Any, Any, Any]] = linear_positions,
+    find: Callable[..., tuple[Any, Any, Any]] = grid_positions,
 ) -> Sampling:
     """The positions along one axis that `find` finds; kept on the device for the next call."""
-    low, high, weight = find(size_in, size_out, align_corners=align_corners, stride=stride)
+    low, high, weight = find(grid, size_in, size_out)
     edges = np.searchsorted(low, np.arange(size_in + 1))
     tile_ends = np.append(low[COLUMNS - 1 :: COLUMNS], low[-1])[: -(-size_out // COLUMNS)]
     return Sampling(

@@ -9,6 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from upscore.errors import OutputError
+
 
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
@@ -16,17 +18,18 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
 
     The temporary file lies in the same folder (a rename is atomic within a file system), is hidden,
     and keeps the suffix, from which many writers choose the format. If the block raises, it is
-    removed and `path` stays as it was.
+    removed and `path` stays as it was. An OSError, such as a full disk, becomes an OutputError.
     """
     path = Path(path)
     temporary = path.with_name(f".part-{secrets.token_hex(8)}{path.suffix}")
-    try:
-        yield temporary
-        with temporary.open("rb+") as written:  # A rename may reach the disk before the bytes do.
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _output(path):
+        try:
+            yield temporary
+            with temporary.open("rb+") as written:  # A rename may reach the disk before the bytes.
+                os.fsync(written.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | PathLike[str], data: bytes) -> None:
@@ -39,3 +42,21 @@ def write_json(path: str | PathLike[str], value: Any) -> None:
     """Write JSON that is strict (NaN raises) and comfortable to read, whole or not at all."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     write_bytes(path, text.encode() + b"\n")
+
+
+def make_folder(path: str | PathLike[str]) -> Path:
+    """Make a folder and those above it where they are missing, or raise OutputError."""
+    with _output(Path(path)):
+        Path(path).mkdir(parents=True, exist_ok=True)
+    return Path(path)
+
+
+@contextmanager
+def _output(path: Path) -> Iterator[None]:
+    """Turn the system's error into one that names the result, whatever file it arose with."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, OutputError) or error.errno is None:
+            raise
+        raise OutputError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error

@@ -14,8 +14,8 @@ def map_ahead(
 ) -> Iterator[Result]:
     """`map(function, items)` on two threads, at most `depth` results ahead of the one in use.
 
-    Chained, `map_ahead(write, map(network, map_ahead(read, files)))` is a pipeline: the iterable is drawn
-    in the caller's thread, so the network stays there while files are read and written.
+    Chained, `map_ahead(write, map(network, map_ahead(read, files)))` is a pipeline: the iterable
+    is drawn in the caller's thread, so the network stays there while files are read and written.
 
     >>> list(map_ahead(str.upper, "abc"))
     ['A', 'B', 'C']

@@ -1,1 +1,9 @@
-"""What all compiled kernels share: compiling and caching, threads, vectors, half precision."""
+"""What all compiled kernels share: how they are compiled, kept and started; vectors; exp.
+
+A launcher names its kernel (`launch.Kernel`) and shares its tasks among threads (`threads.share`).
+`machine_code` finds on disk what an earlier process compiled; `compile` asks Numba for the rest.
+Only `compile`, `simd`, `bfloat16`, `exp` and files of kernels import Numba: a process that finds
+its machine code never does.
+"""
+
+LANES = 16  # numbers in a vector: one register of AVX-512, two of AVX2, four of NEON

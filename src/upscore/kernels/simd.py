@@ -17,7 +17,9 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 from numba.np.arrayobj import make_array
 
-LANES = 16
+from upscore.kernels import LANES
+
+_intrinsic: Any = intrinsic  # kernels call what it makes without the first argument
 
 
 class Vector(types.Type):
@@ -46,11 +48,6 @@ class _VectorModel(models.PrimitiveModel):
 
 
 MASK = Vector(types.boolean)
-
-
-def _intrinsic(function: Callable[..., Any]) -> Any:
-    """Let kernels call what emits LLVM's instructions for given types."""
-    return intrinsic(function)
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
@@ -173,6 +170,22 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
 def where(typing: Any, mask: Any, a: Any, b: Any) -> Any:
     """Lane by lane, `a if mask else b`."""
     return a(mask, a, b), lambda context, builder, sig, args: builder.select(*args)
+
+
+def _choose(sign: str) -> Any:
+    """Make a function of two vectors that takes `a` where `a sign b`, elsewhere (NaN too) `b`."""
+
+    @_intrinsic
+    def choose(typing: Any, a: Any, b: Any) -> Any:
+        def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(sign, *args), *args)
+
+        return a(a, b), emit
+
+    return choose
+
+
+lesser, greater = _choose("<"), _choose(">")
 
 
 @_intrinsic

@@ -14,6 +14,8 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+from upscore.kernels.launch import Kernel
+
 
 def thread_count() -> int:
     """Torch's thread count where torch is loaded, else the cores this process may use."""
@@ -29,28 +31,32 @@ def _pool(threads: int, pid: int) -> ThreadPoolExecutor:
 
 
 def share(
-    work: Callable[..., Any], tasks: int, *args: Any, least: int = 1, pieces: int = 1
+    kernel: Kernel,
+    tasks: int,
+    *arguments: Any,
+    scratch: Callable[[], Any] | None = None,
+    least: int = 1,
+    pieces: int = 1,
 ) -> None:
-    """Call `work(first, last, *args)` over `range(tasks)`, a contiguous share for each thread.
+    """Run `kernel(first, last, *arguments)` over `range(tasks)`, a contiguous share a thread.
 
     The calling thread works too. A thread is woken for `least` tasks or more. With `pieces` the
-    shares are that many times smaller, and whoever is done takes the next: for uneven tasks. The
-    pool is keyed by process, so a fork starts with its own.
+    shares are that many times smaller, and whoever is done takes the next: for uneven tasks. With
+    `scratch` each thread makes itself what this returns, as a first argument. The pool is keyed by
+    process, so a fork starts with its own.
     """
     threads = max(1, min(thread_count(), tasks // least))
-    if threads == 1:
-        work(0, tasks, *args)
-        return
-    count = min(tasks, threads * pieces)
+    count = max(1, min(tasks, threads * pieces if threads > 1 else 1))
     todo = deque(pairwise(tasks * i // count for i in range(count + 1)))
 
     def run() -> None:
+        call = kernel.bind(*arguments) if scratch is None else kernel.bind(scratch(), *arguments)
         while True:
             try:
                 first, last = todo.popleft()
             except IndexError:
                 return
-            work(first, last, *args)
+            call(first, last)
 
     others = [_pool(threads, os.getpid()).submit(run) for _ in range(threads - 1)]
     run()

@@ -1,22 +1,41 @@
-"""The FCN family on timm encoders, its checkpoints, and the bundled model."""
+"""The FCN family on timm encoders, its checkpoints, and the bundled model.
 
-from upscore.models.checkpoint import CheckpointError, Spec, load, normalise, save
-from upscore.models.encoder import DEFAULT_ENCODER, preprocessing
-from upscore.models.fcn import ARCHITECTURES, FCN, build, fcn4s, fcn8s, fcn16s, fcn32s
+`spec`, `checkpoint` and `graph_check` need NumPy at most; the names below that build or hold
+networks load torch when they are first used.
+"""
 
-__all__ = [
-    "ARCHITECTURES",
-    "DEFAULT_ENCODER",
-    "FCN",
-    "CheckpointError",
-    "Spec",
-    "build",
-    "fcn4s",
-    "fcn8s",
-    "fcn16s",
-    "fcn32s",
-    "load",
-    "normalise",
-    "preprocessing",
-    "save",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from upscore.errors import CheckpointError
+from upscore.models.checkpoint import read_checkpoint
+from upscore.models.spec import Spec
+
+if TYPE_CHECKING:
+    from upscore.models.encoder import DEFAULT_ENCODER as DEFAULT_ENCODER
+    from upscore.models.encoder import preprocessing as preprocessing
+    from upscore.models.fcn import ARCHITECTURES as ARCHITECTURES
+    from upscore.models.fcn import FCN as FCN
+    from upscore.models.fcn import build as build
+    from upscore.models.fcn import fcn4s as fcn4s
+    from upscore.models.fcn import fcn8s as fcn8s
+    from upscore.models.fcn import fcn16s as fcn16s
+    from upscore.models.fcn import fcn32s as fcn32s
+    from upscore.models.weights import add_graph as add_graph
+    from upscore.models.weights import load as load
+    from upscore.models.weights import normalise as normalise
+    from upscore.models.weights import save as save
+
+_HOME = {
+    **dict.fromkeys(("DEFAULT_ENCODER", "preprocessing"), "encoder"),
+    **dict.fromkeys(("ARCHITECTURES", "FCN", "build", "fcn4s", "fcn8s", "fcn16s", "fcn32s"), "fcn"),
+    **dict.fromkeys(("add_graph", "load", "normalise", "save"), "weights"),
+}
+
+__all__ = ["CheckpointError", "Spec", "read_checkpoint", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"upscore.models.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'upscore.models' has no attribute {name!r}")

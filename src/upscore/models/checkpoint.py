@@ -1,98 +1,121 @@
-"""Checkpoints: weights as safetensors, everything else as JSON, in one folder.
+"""Checkpoints as files: a description, the weights, and the network as a graph; needs no framework.
 
-    folder/model.json                  format, architecture, classes, palette, preprocessing, card
-    folder/model-1a2b3c4d.safetensors  named after its SHA-256, which model.json holds
+    folder/model.json                  format, hashes, architecture, classes, preprocessing, card
+    folder/model-1a2b3c4d.safetensors  the weights, named after their SHA-256
+    folder/model-1a2b3c4d.onnx         the network; its weights are read from the file above
 
-Replacing model.json is what replaces a checkpoint: a kill at any moment leaves the old or the new.
+model.json holds the hashes of both, so replacing it is what replaces a checkpoint: a kill at any
+moment leaves the old or the new.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor, nn
+from upscore.errors import ArgumentError, CheckpointError
+from upscore.models.graph_check import check_external_data
+from upscore.models.spec import Spec, spec_from
 
-from upscore.errors import CheckpointError
-from upscore.io.atomic import write_bytes, write_json
-from upscore.models.fcn import FCN, Width, build
-
-FORMAT = 1
+FORMAT = 2  # 1 had no graph, and said `classes` where this says `class_names`
 BUNDLED = Path(__file__).parent / "bundled"
 MAX_BYTES = 4 << 30  # no network of this family comes near; a wrong file is not read into memory
+MAX_JSON = 64 << 20
+MAX_GRAPH = 64 << 20
 
 
-@dataclass(frozen=True)
-class Spec:
-    """What rebuilds a network and says how to use it.
+class Checkpoint(NamedTuple):
+    """A checkpoint whose files are there and are those that its model.json describes."""
 
-    `mean` and `std` are of RGB in 0..1; `palette` has one RGB colour a class; `card` is free:
-    the data, the recipe, the scores and the limits, and the class mapping it was trained with.
-    Photos are brought to `long_side` pixels for the network, which knows things at the size at
-    which it was trained; None: never.
-    """
-
-    architecture: str
-    encoder: str
-    width: Width
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    card: Mapping[str, Any] = field(default_factory=dict)
-    long_side: int | None = None
+    folder: Path
+    spec: Spec
+    weights: Path
+    graph: Path | None  # None for a checkpoint of format 1
 
 
-def normalise(images: Tensor, spec: Spec) -> Tensor:
-    """`(images / 255 - mean) / std`: N x 3 x H x W uint8 RGB to float32, on the same device."""
-    mean = torch.tensor(spec.mean, device=images.device).view(-1, 1, 1) * 255
-    std = torch.tensor(spec.std, device=images.device).view(-1, 1, 1) * 255
-    return (images.float() - mean) / std
-
-
-def save(
-    folder: str | Path, model: nn.Module, spec: Spec, *, dtype: torch.dtype | None = None
-) -> None:
-    """Write a checkpoint, replacing one in `folder`; `dtype=torch.float16` halves its size."""
-    tensors = {
-        name: value.to(dtype) if dtype and value.is_floating_point() else value
-        for name, value in model.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    write_tensors(folder, "model", tensors, asdict(spec))
-
-
-def load(source: str | Path = "bundled", device: str | torch.device = "cpu") -> tuple[FCN, Spec]:
-    """A network in evaluation mode and its `Spec`, from "bundled", a checkpoint or a run's folder.
+def read_checkpoint(source: str | Path = "bundled") -> Checkpoint:
+    """Find and verify a checkpoint: "bundled", its folder, or the folder of a training run.
 
     Raises:
-        CheckpointError: no checkpoint there, a newer format, a truncated or a foreign file.
+        CheckpointError: no checkpoint there, a newer format, a truncated or a foreign file, or a
+            graph that reads anything but its own weights.
     """
     folder = _folder(source)
-    description, state = read_tensors(folder, "model")
-    spec = _spec(folder / "model.json", description)
+    path = folder / "model.json"
+    values = read_description(path)
+    digest, graph_digest = values.pop("sha256"), values.pop("graph_sha256", None)
+    if values.pop("format") == 1 and "classes" in values:
+        values["class_names"] = values.pop("classes")
     try:
-        model = build(spec.architecture, len(spec.classes), encoder=spec.encoder, width=spec.width)
-        missing, extra = model.load_state_dict(
-            {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=False
-        )
-    except (ValueError, RuntimeError) as error:  # unknown names; shapes that differ
+        spec = spec_from(values)
+    except ArgumentError as error:
+        raise CheckpointError(f"{path} does not describe a model: {error}") from error
+    weights = folder / weights_name("model", digest)
+    verified(weights, digest, path, MAX_BYTES)
+    graph = None
+    if graph_digest is not None:
+        graph = weights.with_suffix(".onnx")
+        content = verified(graph, graph_digest, path, MAX_GRAPH)
+        try:
+            check_external_data(content, weights)
+        except ArgumentError as error:
+            raise CheckpointError(f"{graph} is refused: {error}") from error
+    return Checkpoint(folder, spec, weights, graph)
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The values of a JSON file that was written with a checkpoint or a training state.
+
+    Its `format` is one of ours, `sha256` and, if there, `graph_sha256` are hashes.
+    """
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(MAX_JSON + 1)
+        values = None if len(text) > MAX_JSON else json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{folder} does not hold what its model.json says: {error}"
+            f"{path} is not a description written by upscore: {type(error).__name__}: {error}"
         ) from error
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or extra:
+    values = values if isinstance(values, dict) else {}
+    version = values.get("format")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise CheckpointError(
-            f"{folder} does not hold a {spec.architecture} on {spec.encoder}: "
-            f"missing {missing[:3]}, unexpected {extra[:3]}"
+            f"{path} is not a description written by upscore: an object with the number of its "
+            "format was expected"
         )
-    return model.to(device).eval(), spec
+    if version > FORMAT:
+        raise CheckpointError(
+            f"{path} has format {str(version)[:20]}, this upscore reads up to {FORMAT}: "
+            "update upscore"
+        )
+    digests = values.get("sha256"), values.get("graph_sha256", "0" * 64)
+    if not all(isinstance(d, str) and re.fullmatch("[0-9a-f]{64}", d) for d in digests):
+        raise CheckpointError(f"{path} does not name its files by their SHA-256, 64 hex digits")
+    return values
+
+
+def weights_name(stem: str, digest: str) -> str:
+    """The name of the file of tensors with a hash."""
+    return f"{stem}-{digest[:8]}.safetensors"
+
+
+def verified(path: Path, digest: str, description: Path, most: int) -> bytes:
+    """The content of a file, once it is the one that the description's hash is of."""
+    try:
+        if path.stat().st_size > most:
+            raise CheckpointError(f"{path} has over {most >> 20} MiB: not one of ours")
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}, which {description.name} beside it names, cannot be read: {error}"
+        ) from error
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise CheckpointError(
+            f"{path} is not the file that {description.name} beside it describes: truncated, "
+            "changed or of another run; copy all files of the folder again"
+        )
+    return content
 
 
 def _folder(source: str | Path) -> Path:
@@ -109,76 +132,3 @@ def _folder(source: str | Path) -> Path:
         f"no model at {path}: expected a folder with model.json, "
         'a run folder of `upscore train`, or "bundled"'
     )
-
-
-def _spec(path: Path, description: dict[str, Any]) -> Spec:
-    """The spec that a model.json holds."""
-    try:
-        return Spec(
-            **description
-            | {
-                "classes": tuple(map(str, description["classes"])),
-                "palette": tuple((int(r), int(g), int(b)) for r, g, b in description["palette"]),
-                "mean": tuple(map(float, description["mean"])),
-                "std": tuple(map(float, description["std"])),
-            }
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        expected = ", ".join(f.name for f in fields(Spec))
-        raise CheckpointError(
-            f"{path} does not describe a model (expected {expected}): "
-            f"{type(error).__name__}: {error}"
-        ) from error
-
-
-def write_tensors(
-    folder: str | Path, stem: str, tensors: Mapping[str, Tensor], description: Mapping[str, Any]
-) -> None:
-    """Write stem-<hash>.safetensors, then stem.json that names it, then drop the one before."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    content = save_tensors({name: value.detach().contiguous() for name, value in tensors.items()})
-    digest = hashlib.sha256(content).hexdigest()
-    weights = folder / f"{stem}-{digest[:8]}.safetensors"
-    write_bytes(weights, content)
-    write_json(folder / f"{stem}.json", {"format": FORMAT, "sha256": digest, **description})
-    for old in set(folder.glob(f"{stem}-*.safetensors")) - {weights}:
-        old.unlink()
-
-
-def read_tensors(folder: Path, stem: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What `write_tensors` wrote: the description without format and hash, and the tensors.
-
-    Raises:
-        CheckpointError: JSON of another kind, a newer format, weights missing, cut or changed.
-    """
-    path = folder / f"{stem}.json"
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        version, digest = int(description.pop("format")), str(description.pop("sha256"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path} is not a description written by upscore: {type(error).__name__}: {error}"
-        ) from error
-    if version > FORMAT:
-        raise CheckpointError(
-            f"{path} has format {version}, this upscore reads up to {FORMAT}: update upscore"
-        )
-    weights = folder / f"{stem}-{digest[:8]}.safetensors"
-    try:
-        if weights.stat().st_size > MAX_BYTES:
-            raise CheckpointError(f"{weights} has over {MAX_BYTES >> 30} GiB: not one of ours")
-        content = weights.read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"{weights}, which {path.name} beside it names, cannot be read: {error}"
-        ) from error
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise CheckpointError(
-            f"{weights} is not the file that {path.name} beside it describes: truncated, changed "
-            "or of another run; copy both files again"
-        )
-    try:
-        return description, load_tensors(content)
-    except SafetensorError as error:
-        raise CheckpointError(f"{weights} is no safetensors file: {error}") from error

@@ -6,7 +6,7 @@ adds the two. FCN-32s has no such stage, FCN-16s one, FCN-8s two, and FCN-4s goe
 """
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from upscore.errors import ArgumentError
 from upscore.geometry import upscore_padding
 from upscore.models.encoder import DEFAULT_ENCODER, Encoder, LayerNorm2d
+from upscore.models.spec import COARSEST, STRIDES, Width
 from upscore.nn import ConvTranspose2d
-
-COARSEST = 32
-Width = int | Literal["classes"]
 
 
 class FCN(nn.Module):
@@ -91,8 +89,8 @@ class FCN(nn.Module):
 class Normalised(nn.Sequential):
     """A 1x1 convolution, normalised over the channels of each pixel, and rectified.
 
-    Layer normalisation looks at no other pixel and no other photo: scores do not depend on the
-    crop or the batch they were computed in, nor on the number of processes.
+    Layer normalisation looks at no other pixel and no other photo: scores depend neither on the
+    batch they were computed in nor on the number of processes.
     """
 
     def __init__(self, channels_in: int, channels: int) -> None:
@@ -119,7 +117,7 @@ class Context(nn.Module):
         self.gate = nn.Conv2d(channels_in, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.sigmoid(self.gate(F.adaptive_avg_pool2d(features, 1)))
+        return torch.sigmoid(self.gate(features.mean((2, 3), keepdim=True)))
 
 
 def _upscore(channels: int) -> nn.Module:
@@ -136,10 +134,10 @@ def _pad_to(images: Tensor, multiple: int) -> Tensor:
     return F.pad(images, (0, right, 0, down), mode="replicate") if down or right else images
 
 
-fcn32s = partial(FCN, stride=32)
-fcn16s = partial(FCN, stride=16)
-fcn8s = partial(FCN, stride=8)
-fcn4s = partial(FCN, stride=4)
+fcn32s = partial(FCN, stride=STRIDES["fcn32s"])
+fcn16s = partial(FCN, stride=STRIDES["fcn16s"])
+fcn8s = partial(FCN, stride=STRIDES["fcn8s"])
+fcn4s = partial(FCN, stride=STRIDES["fcn4s"])
 
 ARCHITECTURES = {"fcn32s": fcn32s, "fcn16s": fcn16s, "fcn8s": fcn8s, "fcn4s": fcn4s}
 

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from upscore.data.classes import VOID
 from upscore.errors import ArgumentError
-from upscore.evaluation.metrics import VOID
-from upscore.heads import cross_entropy
-from upscore.models import FCN, Spec, build, load, normalise
+from upscore.heads.cross_entropy import cross_entropy
+from upscore.models import FCN, build, load
 from upscore.training.recipe import Recipe
 
 
@@ -58,13 +58,24 @@ def _adopt(network: FCN, source: str) -> None:
 class Objective(nn.Module):
     """The network and its loss in one module: one forward pass gives what is minimised."""
 
+    mean: Tensor
+    std: Tensor
     class_weights: Tensor | None
 
     def __init__(
-        self, network: FCN, recipe: Recipe, spec: Spec, class_weights: Tensor | None
+        self,
+        network: FCN,
+        recipe: Recipe,
+        *,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.network, self.recipe, self.spec = network, recipe, spec
+        self.network, self.recipe = network, recipe
+        # On the scale of 8-bit pixels, and on the network's device: no step waits for a copy.
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1) * 255, persistent=False)
         self.register_buffer("class_weights", class_weights, persistent=False)
 
     def train(self, mode: bool = True) -> "Objective":
@@ -76,7 +87,8 @@ class Objective(nn.Module):
 
     def forward(self, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The summed loss of N x 3 x H x W uint8 photos, and the valid pixels' count or weight."""
-        pixels = normalise(images, self.spec).contiguous(memory_format=torch.channels_last)
+        pixels = (images.float() - self.mean) / self.std
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
         *coarse, last = [
             cross_entropy(
                 scores.float(),
@@ -127,14 +139,14 @@ def set_rates(optimizer: torch.optim.Optimizer, recipe: Recipe, progress: float)
         group["lr"] = group["peak"] * factor
 
 
-def median_frequency_weights(pixels: NDArray[np.int64]) -> Tensor:
-    """Square roots of SegNet's median-frequency weights, from pixel counts (images x classes).
+def median_frequency_weights(class_pixels: NDArray[np.int64]) -> Tensor:
+    """Square roots of SegNet's median-frequency weights, from N x C pixel counts of the masks.
 
     A class's frequency is its share of the pixels of the images that hold it at all. A class in
     no image weighs 1.
     """
-    seen = pixels.sum(axis=0)
-    frequency = seen / np.maximum((pixels > 0).T @ pixels.sum(axis=1), 1)
+    seen = class_pixels.sum(axis=0)
+    frequency = seen / np.maximum((class_pixels > 0).T @ class_pixels.sum(axis=1), 1)
     weights = np.ones(len(seen))
     present = seen > 0
     if present.any():

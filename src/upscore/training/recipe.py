@@ -11,17 +11,32 @@ from upscore.errors import ArgumentError
 class Recipe:
     """How to train a network.
 
-    Rates are AdamW's peak learning rates; `warmup` is the share of all steps over which they rise
-    from zero, after which they fall as (1 - progress) ** `power`. `auxiliary` weights the losses of
-    the stages before the last. `pretrained` is True (ImageNet weights of the encoder), False, a
-    file of a timm state dict, or a model to go on from: "bundled" or a folder as
-    `upscore.Predictor` takes it. `repeat_rare` is the share of photos below which a class counts as
-    rare and its photos are shown more often (LVIS, Gupta et al. 2019); 0 shows all alike. `freeze`
-    names parts of the encoder, by the beginnings of their parameters' names, that keep their
-    pretrained weights. `frozen_norm` keeps the statistics and scales of the encoder's batch
-    normalisation (it must be off where they are still to be learned). `ema` is the decay per step
-    of the averaged weights, which are those kept, and evaluated every `evaluate_every` epochs and
-    at the end. `batch_size` is global: over all processes.
+    Attributes:
+        architecture, encoder, width: the network, as for `upscore.models.build`.
+        pretrained: where to start: True (ImageNet weights of the encoder), False, a file of a timm
+            state dict, or a model: "bundled" or a folder as `upscore.Predictor` takes it.
+        frozen_norm: keep the statistics and scales of the encoder's batch normalisation; turn it
+            off where they are still to be learned.
+        freeze: parts of the encoder that keep their weights, by the beginnings of their
+            parameters' names.
+        epochs: passes over the training photos.
+        evaluate_every: epochs between two validations; there is always one at the end.
+        batch_size: photos in a step, over all processes.
+        crop, scale, flip, colour: as for `upscore.data.TrainTransform`.
+        encoder_rate, decoder_rate: AdamW's peak learning rates.
+        weight_decay: AdamW's, for all parameters but biases and scales.
+        warmup: the share of all steps in which the rates rise from zero.
+        power: after the warm-up the rates fall as (1 - progress) ** power.
+        repeat_rare: the share of photos below which a class is rare, so that its photos are shown
+            more often (LVIS, Gupta et al. 2019); 0 shows all alike.
+        class_weights: "sqrt-median" gives pixels of rare classes more weight in the loss (the
+            square roots of SegNet's median-frequency weights).
+        label_smoothing: as for `upscore.cross_entropy`.
+        auxiliary: the weight of the losses of all stages but the last.
+        ema: the decay per step of the averaged weights, which are those that are scored and kept.
+        precision: "auto" is bfloat16 or float16 where the hardware has it; "no" is float32.
+        seed: of the weights and of everything that is drawn.
+        mapping: merges and ignores classes, as for `upscore.data.find`.
     """
 
     architecture: str = "fcn4s"

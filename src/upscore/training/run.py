@@ -25,9 +25,12 @@ from upscore.data import Dataset
 from upscore.errors import RunError
 from upscore.evaluation.metrics import Scores
 from upscore.io.atomic import replacing, write_json
-from upscore.models import Spec, save
-from upscore.models.checkpoint import read_tensors, write_tensors
+from upscore.models import FCN, Spec, save
+from upscore.models.weights import read_tensors, write_tensors
 from upscore.training.recipe import Recipe
+
+RECENT = 10  # steps whose mean loss the progress bar shows, and how often it changes
+LINE_EVERY = 50  # steps between two lines in a log
 
 
 class Run:
@@ -157,7 +160,7 @@ class Run:
             self._tensorboard(row)
         return better
 
-    def save(self, name: str, network: nn.Module, spec: Spec) -> None:
+    def save(self, name: str, network: FCN, spec: Spec) -> None:
         """Write a checkpoint, `best` or `last`, with its scores on its card."""
         if self.main:
             now = self.history[-1] if self.history else {}
@@ -179,13 +182,13 @@ class Run:
                 nonlocal step
                 step += 1
                 self._losses.append(loss)
-                if step % 10 == 0 or step == total:
-                    recent = float(torch.stack(self._losses[-10:]).mean())
+                if step % RECENT == 0 or step == total:
+                    recent = float(torch.stack(self._losses[-RECENT:]).mean())
                     text = f"loss {recent:.3f}"
                     if self.history:
                         text += f"  best validation mIoU {self.best:.3f}"
                     bar.update(task, completed=step, description=text)
-                    if step % 50 == 0 and not bar.console.is_terminal:
+                    if step % LINE_EVERY == 0 and not bar.console.is_terminal:
                         bar.console.print(f"step {step}/{total}  {text}")
 
             yield advance

@@ -1,18 +1,16 @@
 """Labels at full resolution: the public `argmax`, its checks and its choice of a backend."""
 
-from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-
+from upscore.arrays import framework
 from upscore.errors import ArgumentError, ArgumentTypeError
 from upscore.geometry import whole
-from upscore.heads.backend import check_scores, choose_backend, is_tensor
+from upscore.heads.argmax.confidence import MEASURES, Measure
+from upscore.heads.argmax.labels import label_dtype, make_labels
+from upscore.heads.backend import check_scores, choose_backend
+from upscore.heads.grid import choose_grid
 
-MOST_PIXELS = 1 << 40
-KINDS = ("probability", "margin", "entropy")
-
-Kind = Literal["probability", "margin", "entropy"]
+MOST_PIXELS = 1 << 40  # beyond it a kernel's 64-bit indices could overflow
 
 
 def argmax(
@@ -23,7 +21,7 @@ def argmax(
     align_corners: bool = False,
     stride: int | None = None,
     out: Any = None,
-    return_confidence: Kind | None = None,
+    return_confidence: Measure | None = None,
     backend: str = "auto",
 ) -> Any:
     """Return the label map at full resolution without building the full-resolution scores.
@@ -43,7 +41,7 @@ def argmax(
         stride: sample on the grid of the FCN instead, `(i + 0.5) / stride - 0.5` whatever the
             ratio of the sizes: the bilinear transposed convolution of that stride, cropped to
             `size`.
-        out: where to write the labels; of the shape, kind and device of the result.
+        out: where to write the labels; of the shape, type and device of the result.
         return_confidence: "probability" of the winner under the softmax, "margin" of its score
             over the runner-up's, or "entropy" of the softmax in nats.
         backend: "eager" (the expression above), "cpu" (Numba), "gpu" (Triton), or "auto": "cpu"
@@ -51,9 +49,9 @@ def argmax(
             Triton is, else "eager".
 
     Returns:
-        H x W or N x H x W labels, of the kind of `scores` and on its device: uint8 up to 256
-        classes, int16 up to 32,768, else int32. With `return_confidence`, those and a float32
-        array of the same shape.
+        H x W or N x H x W labels, an array or tensor like the scores and on their device: uint8 up
+        to 256 classes, int16 up to 32,768, else int32. With `return_confidence`, those and a
+        float32 array of the same shape.
 
     Raises:
         ValueError, TypeError: an argument does not fit; the message says which and why.
@@ -65,32 +63,24 @@ def argmax(
            [0, 0, 0, 1, 1, 1]], dtype=uint8)
     """
     batch = check_scores(scores)
-    if is_tensor(batch):
-        batch = batch.detach()
-    height, width = _size(batch.shape[-2:], size, scale)
-    if stride is not None:
-        whole("stride", stride, 1)
-        if align_corners:
-            raise ArgumentError(
-                "stride and align_corners name two different grids: give one of them"
-            )
-    if return_confidence is not None and return_confidence not in KINDS:
-        raise ArgumentError(f"return_confidence must be one of {KINDS}, not {return_confidence!r}")
-    head = _head(batch, backend)
-    shape = (len(batch), height, width)
-    labels = _new(batch, shape, _label_dtype(batch.shape[1]))
-    if out is not None:
-        labels = _check_out(out, labels, shape if scores.ndim == 4 else shape[1:])
-    confidence = None if return_confidence is None else _new(batch, shape, "float32")
-    if labels.size if isinstance(labels, np.ndarray) else labels.numel():
-        head(
-            batch,
-            labels,
-            confidence,
-            kind=return_confidence,
-            align_corners=align_corners,
-            stride=stride,
+    arrays = framework(batch)
+    batch = arrays.detached(batch)
+    size = _size(batch.shape[-2:], size, scale)
+    grid = choose_grid(align_corners, stride)
+    if return_confidence is not None and return_confidence not in MEASURES:
+        raise ArgumentError(
+            f"return_confidence must be one of {MEASURES}, not {return_confidence!r}"
         )
+    backend = choose_backend(batch, backend)
+    into = None if out is None else _check_out(out, scores, size)
+    if backend != "eager" and arrays.traced(batch):
+        from upscore.heads.argmax.torch_op import traced_labels
+
+        labels, confidence = traced_labels(batch, size, grid, return_confidence, backend)
+        if into is not None:
+            into.copy_(labels)
+    else:
+        labels, confidence = make_labels(batch, size, grid, return_confidence, backend, into)
     result = out if out is not None else labels if scores.ndim == 4 else labels[0]
     if confidence is None:
         return result
@@ -128,41 +118,20 @@ def _bounded(height: int, width: int) -> tuple[int, int]:
     return height, width
 
 
-def _label_dtype(classes: int) -> str:
-    """Return the smallest label type offered for so many classes."""
-    return "uint8" if classes <= 256 else "int16" if classes <= 32_768 else "int32"
-
-
-def _new(like: Any, shape: tuple[int, ...], dtype: str) -> Any:
-    """Return an uninitialised array or tensor of the kind and device of `like`."""
-    if isinstance(like, np.ndarray):
-        return np.empty(shape, dtype)
-    import torch
-
-    if like.device.type == "cpu":  # NumPy asks for large pages, which are twice as fast to fill
-        return torch.from_numpy(np.empty(shape, dtype))
-    return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device)
-
-
-def _check_out(out: Any, expected: Any, shape: tuple[int, ...]) -> Any:
-    """Return `out` as N x H x W once it can take the labels `expected` was made for."""
-    if isinstance(out, np.ndarray) != isinstance(expected, np.ndarray) or not hasattr(out, "dtype"):
+def _check_out(out: Any, scores: Any, size: tuple[int, int]) -> Any:
+    """Return `out` as N x H x W once it can take the labels."""
+    arrays = framework(scores)
+    if not arrays.owns(out):
         raise ArgumentTypeError(
-            f"out must be a {type(expected).__name__} like the scores, not {type(out).__name__}"
+            f"out must be a {type(scores).__name__} like the scores, not {type(out).__name__}"
         )
-    if tuple(out.shape) != shape or out.dtype != expected.dtype:
+    shape, dtype = (*scores.shape[:-3], *size), label_dtype(scores.shape[-3])
+    if tuple(out.shape) != shape or arrays.dtype(out) != dtype:
         raise ArgumentError(
-            f"out must be of shape {shape} and {expected.dtype}, "
-            f"not {tuple(out.shape)} and {out.dtype}"
+            f"out must be of shape {shape} and {dtype}, not {tuple(out.shape)} and {out.dtype}"
         )
-    if isinstance(out, np.ndarray):
-        if not out.flags.writeable:
-            raise ArgumentError("out is read-only: give an array that can be written")
-    elif out.device != expected.device:
-        raise ArgumentError(f"out is on {out.device}, the scores on {expected.device}: move one")
+    if not arrays.writeable(out):
+        raise ArgumentError("out is read-only: give an array that can be written")
+    if not arrays.together(out, scores):
+        raise ArgumentError(f"out is on {out.device}, the scores on {scores.device}: move one")
     return out if out.ndim == 3 else out[None]
-
-
-def _head(scores: Any, backend: str) -> Any:
-    """Return the `argmax` of the backend."""
-    return import_module(f"upscore.heads.argmax.{choose_backend(scores, backend)}").argmax

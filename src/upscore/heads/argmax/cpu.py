@@ -1,17 +1,65 @@
 """Labels on the CPU: takes scores of any layout to the kernel that never upsamples them whole."""
 
 import math
-import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from upscore.heads.argmax.cpu_kernels import KINDS, label_bands
-from upscore.heads.argmax.cpu_plan import plan_labels
+from upscore.arrays import framework
+from upscore.heads.argmax.confidence import MEASURES
+from upscore.heads.argmax.cpu_plan import TILE, Plan, plan_labels
+from upscore.heads.grid import HALF_PIXEL, Grid
+from upscore.kernels import LANES
+from upscore.kernels.launch import Kernel
 from upscore.kernels.threads import share
 
-_AWAKE = 150_000  # nanoseconds of work for which a thread is worth waking
+LABEL_BANDS = Kernel("upscore.heads.argmax.cpu_kernels", "label_bands")
+
+# What the kernel takes, measured on a Zen 4 core on smooth scores, and what work pays for waking a
+# thread, which takes some 50 microseconds.
+NANOSECONDS_A_SCORE = 1.2
+NANOSECONDS_A_LABEL = 0.4
+WORTH_A_THREAD_NANOSECONDS = 150_000
+PIECES = 4  # shares for each thread: how long a task takes depends on the scores
+
+# Classes whose exponentials are together below exp(-20) = 2e-9 of the best one's do not count.
+NEGLIGIBLE = 20
+
+
+class Source(NamedTuple):
+    """Scores in a line of memory, and how to find one's way in it."""
+
+    scores: NDArray[Any]
+    offset: int
+    steps: tuple[int, ...]  # to the next image, class, row, column
+    classes: int
+    limit: Any  # scores within +-limit can be interpolated without overflow
+
+
+class Target(NamedTuple):
+    """Labels in a line of memory, and the confidence (N, H, W) as a line or None."""
+
+    labels: NDArray[Any]
+    offset: int
+    steps: tuple[int, ...]  # to the next image, row, column
+    confidence: NDArray[np.float32] | None
+    measure: int  # its place in MEASURES
+    cutoff: Any  # a class this far below the best one changes no confidence
+
+
+class Scratch(NamedTuple):
+    """What a thread works with."""
+
+    rows: NDArray[Any]  # the last two source rows, all classes, widened: even and odd ones
+    cached: NDArray[np.int64]  # which two these are
+    finite: NDArray[np.bool_]  # whether all their scores are within the limit
+    mixed: NDArray[Any]  # a block's chosen classes, interpolated horizontally in both rows
+    chosen: NDArray[np.int32]  # the classes of a block that may win
+    candidates: NDArray[np.int32]  # those of a chunk, and in which cells
+    candidate_cells: NDArray[np.int32]
+    labels: NDArray[Any]  # a tile of each
+    confidence: NDArray[np.float32]
 
 
 def argmax(
@@ -19,66 +67,69 @@ def argmax(
     labels: Any,
     confidence: Any = None,
     *,
-    kind: str | None = None,
-    align_corners: bool = False,
-    stride: int | None = None,
+    measure: str | None = None,
+    grid: Grid = HALF_PIXEL,
 ) -> None:
     """Write the labels of N x C x h x w scores in main memory and, if asked, their confidence."""
     n, classes, h, w = scores.shape
-    line, place = _line(_array(scores), writeable=False)
-    target = _array(labels)
-    whole = target if target.flags.aligned else np.empty_like(target)
-    out, out_place = _line(whole, writeable=True)
+    line, offset, steps = _line(framework(scores).memory(scores))
+    target = framework(labels).memory(labels)
+    aligned = target if target.flags.aligned else np.empty_like(target)
+    out, out_offset, out_steps = _line(aligned)
     real = np.dtype("float64" if line.dtype == np.float64 else "float32").type
-    size = tuple(labels.shape[1:])
-    plan, tasks, pitch = plan_labels((h, w), size, align_corners, stride, classes, real.__name__)
-    cost = 1.2 * classes * w * h / tasks + 0.4 * size[0] * size[1] / tasks  # nanoseconds a task
+    H, W = labels.shape[1:]
+    plan = plan_labels((h, w), (H, W), grid, classes, real.__name__)
+    cutoff = real(NEGLIGIBLE + math.log(classes) if measure in ("probability", "entropy") else 0)
+    if confidence is not None:
+        confidence = framework(confidence).memory(confidence).reshape(-1)
+    work = NANOSECONDS_A_SCORE * classes * w * h + NANOSECONDS_A_LABEL * H * W
     share(
-        label_bands,
-        n * tasks,
-        line,
-        place,
+        LABEL_BANDS,
+        n * plan.tasks,
+        Source(line, offset, steps, classes, real(np.finfo(real).max / 4)),
         plan,
-        pitch,
-        classes,
-        real(np.finfo(real).max / 4),
-        out,
-        out_place,
-        size[1],
-        None if confidence is None else _array(confidence).reshape(-1),
-        KINDS[kind],
-        real(0 if kind in (None, "margin") else 20 + math.log(classes)),
-        least=math.ceil(_AWAKE / cost),
-        pieces=4,
+        Target(out, out_offset, out_steps, confidence, _code(measure), cutoff),
+        scratch=lambda: _scratch(plan, classes, out.dtype),
+        least=math.ceil(WORTH_A_THREAD_NANOSECONDS * plan.tasks / work),
+        pieces=PIECES,
     )
-    if whole is not target:
-        target[...] = whole
+    if aligned is not target:
+        target[...] = aligned
 
 
-def _array(x: Any) -> NDArray[Any]:
-    """View an array or a CPU tensor as an array: float16 as uint16, bfloat16 as int16."""
-    if not isinstance(x, np.ndarray):
-        torch = sys.modules["torch"]
-        x = (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
-    array: NDArray[Any] = x.view(np.uint16) if x.dtype == np.float16 else x
-    return array
+def _scratch(plan: Plan, classes: int, label: np.dtype[Any]) -> Scratch:
+    real = plan.row_weight.dtype
+    tile = TILE * TILE * LANES
+    chosen, candidates, candidate_cells = np.empty((3, classes), np.int32)
+    return Scratch(
+        np.empty(2 * classes * plan.pitch, real),
+        np.full(2, -1),
+        np.empty(2, np.bool_),
+        np.empty(2 * LANES * classes, real),
+        chosen,
+        candidates,
+        candidate_cells,
+        np.empty(tile, label),
+        np.empty(tile, np.float32),
+    )
 
 
-def _line(array: NDArray[Any], *, writeable: bool) -> tuple[NDArray[Any], tuple[int, ...]]:
+def _code(measure: str | None) -> int:
+    return 0 if measure is None else MEASURES.index(measure)
+
+
+def _line(array: NDArray[Any]) -> tuple[NDArray[Any], int, tuple[int, ...]]:
     """Return the memory of an array as one line, with its offset and strides in elements.
 
     One compiled kernel then serves every layout; only elements between two addresses are copied.
     """
     if not array.flags.aligned:
         array = array.copy()
+    steps = tuple(step // array.itemsize for step in array.strides)
     if array.flags.c_contiguous:
-        line = array.reshape(-1)
-        line.flags.writeable = writeable
-        return line, (0, *(step // array.itemsize for step in array.strides))
-    steps = [step // array.itemsize for step in array.strides]
+        return array.reshape(-1), 0, steps
     ends = [(n - 1) * step for n, step in zip(array.shape, steps, strict=True)]
     corner = array[tuple(slice(-1, None) if step < 0 else slice(1) for step in steps)]
-    line = np.lib.stride_tricks.as_strided(
-        corner, (sum(map(abs, ends)) + 1,), (array.itemsize,), writeable=writeable
-    )
-    return line, (-sum(end for end in ends if end < 0), *steps)
+    size = sum(map(abs, ends)) + 1
+    line = np.lib.stride_tricks.as_strided(corner, (size,), (array.itemsize,))
+    return line, -sum(end for end in ends if end < 0), steps

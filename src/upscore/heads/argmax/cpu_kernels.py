@@ -6,22 +6,27 @@ band the two source rows are copied into cache, widened. For every chunk the cla
 win in any cell are ruled out by their corners. For every block the rest is interpolated
 horizontally once and then, row by row, vertically, compared in registers. See docs/heads.md.
 
-Scores that are not `calm` (infinite, NaN or near overflow) take the same way without the shortcuts.
+Scores that are not finite (infinite, NaN or near overflow) take the same way without the shortcuts.
+
+`scratch`, `source`, `plan` and `target` are the named tuples of `cpu` and `cpu_plan`. `upper` and
+`lower` say where a band's two source rows begin in `scratch.rows`: column x of class c is at
+`upper + c * plan.pitch + x`.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
-import math
-
 import numpy as np
 
+from upscore.heads.argmax.confidence import MEASURES
 from upscore.heads.argmax.cpu_plan import TILE
-from upscore.kernels.compile import kernel, part
+from upscore.kernels import LANES
+from upscore.kernels.compile import part
+from upscore.kernels.exp import LEAST_EXPONENT, exp_vector, log_single
 from upscore.kernels.simd import (
-    LANES,
     bits,
-    exponent,
     fma,
+    greater,
+    lesser,
     load,
     narrow,
     prefetch,
@@ -31,130 +36,202 @@ from upscore.kernels.simd import (
     widen,
 )
 
-_EVERY = (1 << LANES) - 1
-_WIDTH = TILE * LANES  # of a tile, in labels
-KINDS = {None: 0, "probability": 1, "margin": 2, "entropy": 3}
+ALL_LANES = (1 << LANES) - 1
+TILE_WIDTH = TILE * LANES
+PAIR = 2 * LANES  # a class in `scratch.mixed`: a block of the upper row, then of the lower
+PROBABILITY, MARGIN, ENTROPY = (MEASURES.index(m) for m in ("probability", "margin", "entropy"))
 
 
 @part()
-def _load_row(
-    scores, at, class_step, row_step, column_step, width, work, to, pitch, classes, limit
-):
-    """Copy one row of every class to `work[to:]`; tell whether it is calm: all below `limit`."""
+def label_bands(first, last, scratch, source, plan, target):
+    """Write the labels of tasks `first` to `last`: a task is a band of a strip of an image."""
+    bands, strips = plan.bands, plan.strips
+    for task in range(first, last):
+        image, rest = divmod(task, len(strips.left) * len(bands.low))
+        strip, band = divmod(rest, len(bands.low))
+        low, high = bands.low[band], bands.high[band]
+        _load_rows(scratch, source, plan, image, strip, low, high)
+        at = source.classes * plan.pitch
+        upper = (low & 1) * at - strips.left[strip]
+        lower = (high & 1) * at - strips.left[strip]
+        finite = scratch.finite[low & 1] and scratch.finite[high & 1]
+        for chunk in range(strips.first[strip], strips.last[strip]):
+            _label_chunk(scratch, source, plan, target, band, chunk, upper, lower, finite)
+            _write_chunk(scratch, plan, target, image, band, chunk)
+
+
+@part(inline="always")
+def _load_rows(scratch, source, plan, image, strip, low, high):
+    """Copy the source rows of a band into cache, but those that are there from the band before."""
+    left, right = plan.strips.left[strip], plan.strips.right[strip]
+    for row in range(low, high + 1):
+        parity = row & 1
+        name = (image * len(plan.strips.left) + strip) << 32 | row
+        if scratch.cached[parity] != name:
+            scratch.cached[parity] = name
+            image_step, _, row_step, column_step = source.steps
+            at = source.offset + image * image_step + row * row_step + left * column_step
+            to = parity * source.classes * plan.pitch
+            scratch.finite[parity] = _load_row(
+                source, at, right - left, scratch.rows, to, plan.pitch
+            )
+
+
+@part()
+def _load_row(source, at, width, rows, to, pitch):
+    """Copy one row of every class to `rows[to:]`; tell whether all scores are in the limit."""
+    scores = source.scores
+    _, class_step, row_step, column_step = source.steps
     packed = column_step == 1 and width >= LANES
     if not packed:
         for x in range(width):
-            for c in range(classes):
-                work[to + c * pitch + x] = widen(scores[at + c * class_step + x * column_step])
-    high, low = splat(limit), splat(-limit)
-    calm = low < high
-    for c in range(classes):
-        source, target = at + c * class_step, to + c * pitch
+            for c in range(source.classes):
+                rows[to + c * pitch + x] = widen(scores[at + c * class_step + x * column_step])
+    most, least = splat(source.limit), splat(-source.limit)
+    finite = least < most
+    for c in range(source.classes):
+        start, target = at + c * class_step, to + c * pitch
         if packed:
             for x in range(0, width - LANES, LANES):
-                prefetch(scores, source + row_step + x)  # the next row, on its way to be needed
-                v = widen(load(scores, source + x))
-                calm = calm & (v < high) & (low < v)
-                store(work, target + x, v)
-            v = widen(load(scores, source + width - LANES))
-            calm = calm & (v < high) & (low < v)
-            store(work, target + width - LANES, v)
+                prefetch(scores, start + row_step + x)  # the next row, soon to be needed
+                v = widen(load(scores, start + x))
+                finite = finite & (v < most) & (least < v)
+                store(rows, target + x, v)
+            v = widen(load(scores, start + width - LANES))
+            finite = finite & (v < most) & (least < v)
+            store(rows, target + width - LANES, v)
         # Beyond the last column it is repeated; at least LANES + 1 columns are spare.
-        last = splat(work[target + width - 1])
+        edge = splat(rows[target + width - 1])
         for x in range(width, pitch - LANES, LANES):
-            store(work, target + x, last)
-        store(work, target + pitch - LANES, last)
+            store(rows, target + x, edge)
+        store(rows, target + pitch - LANES, edge)
         if not packed:
             for x in range(target, target + pitch, LANES):
-                v = load(work, x)
-                calm = calm & (v < high) & (low < v)
-    return bits(calm) == _EVERY
+                v = load(rows, x)
+                finite = finite & (v < most) & (least < v)
+    return bits(finite) == ALL_LANES
 
 
-@part(forceinline=True)
-def _lesser(a, b):
-    return where(a < b, a, b)
-
-
-@part(forceinline=True)
-def _greater(a, b):
-    return where(a > b, a, b)
+@part(inline="always")
+def _label_chunk(scratch, source, plan, target, band, chunk, upper, lower, finite):
+    """Write the labels and the confidence of a chunk to the tiles."""
+    first = plan.chunks.first[chunk]
+    pruned = finite and plan.taps > 0
+    count = source.classes
+    if pruned:
+        column = plan.blocks.column[first]
+        count = _candidates(
+            scratch, source, plan, target, upper + column, lower + column, plan.chunks.cells[chunk]
+        )
+    for block in range(first, plan.chunks.last[chunk]):
+        x = (block - first) * LANES
+        if pruned:
+            n = _choose(scratch, count, plan.blocks.cells[block])
+            if n == 1:
+                _fill_block(scratch, plan, target, band, x)
+                continue
+        else:
+            n = _gather(scratch, source, plan, upper, lower, block)
+        if finite and target.confidence is None:
+            _compare(scratch, plan, band, block, upper, lower, n, x)
+        else:
+            if pruned:
+                _mix(scratch, plan, block, upper, lower, n)
+            _compare_any(scratch, plan, target, band, n, x, finite)
 
 
 @part()
-def _candidates(work, upper, lower, pitch, classes, mask, lists, spare, limit, kind, reach):
+def _candidates(scratch, source, plan, target, upper, lower, cells):
     """List the classes that matter somewhere in a chunk, each with the cells where it does.
 
     Interpolated scores lie between the four corners of their cell, so a class whose largest corner
     is below another's smallest cannot win there; nor be second, if it is below two others'; nor
-    count in the softmax, if it is below by `reach`.
+    count in the softmax, if it is below by the cutoff.
     """
-    floor = splat(-limit)
+    rows, pitch, greatest = scratch.rows, plan.pitch, scratch.mixed
+    floor = splat(-source.limit)
     second = floor
-    for c in range(classes):
+    margin = target.confidence is not None and target.measure == MARGIN
+    for c in range(source.classes):
         a, b = upper + c * pitch, lower + c * pitch
-        p, q, r, s = load(work, a), load(work, a + 1), load(work, b), load(work, b + 1)
-        store(work, spare + c * LANES, _greater(_greater(p, q), _greater(r, s)))
-        least = _lesser(_lesser(p, q), _lesser(r, s))
-        if kind == 2:
-            second = _greater(second, _lesser(floor, least))
-        floor = _greater(floor, least)
-    floor = (second if kind == 2 else floor) - splat(reach)
+        p, q, r, s = load(rows, a), load(rows, a + 1), load(rows, b), load(rows, b + 1)
+        store(greatest, c * LANES, greater(greater(p, q), greater(r, s)))
+        least = lesser(lesser(p, q), lesser(r, s))
+        if margin:
+            second = greater(second, lesser(floor, least))
+        floor = greater(floor, least)
+    floor = (second if margin else floor) - splat(target.cutoff)
     count = 0
-    for c in range(classes):
-        here = bits(load(work, spare + c * LANES) >= floor) & mask
-        lists[classes + count] = c
-        lists[2 * classes + count] = here
+    for c in range(source.classes):
+        here = bits(load(greatest, c * LANES) >= floor) & cells
+        scratch.candidates[count] = c
+        scratch.candidate_cells[count] = here
         count += here != 0
     return count
 
 
+@part(inline="always")
+def _choose(scratch, count, cells):
+    """List those of a chunk's candidates that matter in the cells of a block."""
+    n = 0
+    for k in range(count):
+        scratch.chosen[n] = scratch.candidates[k]
+        n += (scratch.candidate_cells[k] & cells) != 0
+    return n
+
+
 @part(forceinline=True)
-def _mix(work, upper, lower, pitch, lists, n, mixing, at, taps, to):
+def _mix(scratch, plan, block, upper, lower, n):
     """Interpolate the chosen classes of a block horizontally, in both rows."""
+    rows, mixing, taps = scratch.rows, plan.mixing, plan.taps
+    upper += plan.blocks.column[block]
+    lower += plan.blocks.column[block]
+    at = block * taps * LANES
     w0, w1 = load(mixing, at), load(mixing, at + LANES)
     w2, w3 = load(mixing, at + 2 * LANES), load(mixing, at + 3 * LANES)
     for k in range(n):
-        a, b = upper + lists[k] * pitch, lower + lists[k] * pitch
-        p, q = splat(work[a]) * w0, splat(work[b]) * w0
-        p, q = fma(splat(work[a + 1]), w1, p), fma(splat(work[b + 1]), w1, q)
-        p, q = fma(splat(work[a + 2]), w2, p), fma(splat(work[b + 2]), w2, q)
-        p, q = fma(splat(work[a + 3]), w3, p), fma(splat(work[b + 3]), w3, q)
+        a, b = upper + scratch.chosen[k] * plan.pitch, lower + scratch.chosen[k] * plan.pitch
+        p, q = splat(rows[a]) * w0, splat(rows[b]) * w0
+        p, q = fma(splat(rows[a + 1]), w1, p), fma(splat(rows[b + 1]), w1, q)
+        p, q = fma(splat(rows[a + 2]), w2, p), fma(splat(rows[b + 2]), w2, q)
+        p, q = fma(splat(rows[a + 3]), w3, p), fma(splat(rows[b + 3]), w3, q)
         for t in range(4, taps):
             w = load(mixing, at + t * LANES)
-            p, q = fma(splat(work[a + t]), w, p), fma(splat(work[b + t]), w, q)
-        store(work, to + 2 * LANES * k, p)
-        store(work, to + 2 * LANES * k + LANES, q)
+            p, q = fma(splat(rows[a + t]), w, p), fma(splat(rows[b + t]), w, q)
+        store(scratch.mixed, PAIR * k, p)
+        store(scratch.mixed, PAIR * k + LANES, q)
 
 
 @part()
-def _gather(work, upper, lower, pitch, n, columns, weights, x0, to):
-    """Do as `_mix` for all classes, for columns far apart and for scores that are not calm."""
-    one = work.dtype.type(1)
-    for k in range(n):
-        a, b, m = upper + k * pitch, lower + k * pitch, to + 2 * LANES * k
-        for x in range(LANES):
-            p, q, w = columns[x0 + x, 0], columns[x0 + x, 1], weights[x0 + x]
-            work[m + x] = work[a + p] * (one - w) + work[a + q] * w
-            work[m + LANES + x] = work[b + p] * (one - w) + work[b + q] * w
+def _gather(scratch, source, plan, upper, lower, block):
+    """Choose and mix all classes: for columns far apart and for scores that are not finite."""
+    rows, mixed, columns = scratch.rows, scratch.mixed, plan.columns
+    one = rows.dtype.type(1)
+    for c in range(source.classes):
+        scratch.chosen[c] = c
+        a, b = upper + c * plan.pitch, lower + c * plan.pitch
+        for i in range(LANES):
+            x, m = block * LANES + i, PAIR * c + i
+            p, q, w = columns.low[x], columns.high[x], columns.weight[x]
+            mixed[m] = rows[a + p] * (one - w) + rows[a + q] * w
+            mixed[m + LANES] = rows[b + p] * (one - w) + rows[b + q] * w
+    return source.classes
 
 
 @part(forceinline=True)
-def _refine(work, at, lists, n):
+def _refine(mixed, chosen, n):
     """Rule out classes once more, column by column; leave lower - upper in place of lower."""
-    floor = _lesser(load(work, at), load(work, at + LANES))
+    floor = lesser(load(mixed, 0), load(mixed, LANES))
     for k in range(1, n):
-        m = at + 2 * LANES * k
-        floor = _greater(floor, _lesser(load(work, m), load(work, m + LANES)))
+        m = PAIR * k
+        floor = greater(floor, lesser(load(mixed, m), load(mixed, m + LANES)))
     kept = 0
     for k in range(n):
-        m = at + 2 * LANES * k
-        a, b = load(work, m), load(work, m + LANES)
-        m = at + 2 * LANES * kept
-        store(work, m, a)
-        store(work, m + LANES, b - a)
-        lists[kept] = lists[k]
-        kept += bits(_greater(a, b) >= floor) != 0
+        a, b = load(mixed, PAIR * k), load(mixed, PAIR * k + LANES)
+        store(mixed, PAIR * kept, a)
+        store(mixed, PAIR * kept + LANES, b - a)
+        chosen[kept] = chosen[k]
+        kept += bits(greater(a, b) >= floor) != 0
     return kept
 
 
@@ -162,267 +239,132 @@ def _refine(work, at, lists, n):
 def _fill(tile, x, rows, value):
     """Write one value to a block of the tile."""
     for y in range(rows):
-        store(tile, y * _WIDTH + x, value)
+        store(tile, y * TILE_WIDTH + x, value)
+
+
+@part(inline="always")
+def _fill_block(scratch, plan, target, band, x):
+    """Write the one class that is left in a block."""
+    rows = plan.bands.bottom[band] - plan.bands.top[band]
+    _fill(scratch.labels, x, rows, splat(scratch.chosen[0]))
+    if target.confidence is not None:
+        alone = np.float32(np.inf)
+        if target.measure == PROBABILITY:
+            alone = np.float32(1)
+        elif target.measure == ENTROPY:
+            alone = np.float32(0)
+        _fill(scratch.confidence, x, rows, splat(alone))
 
 
 @part()
-def _compare(
-    work, upper, lower, pitch, lists, n, mixing, at, taps, to, weights, top, bottom, tile, x
-):
+def _compare(scratch, plan, band, block, upper, lower, n, x):
     """Write the best of the chosen classes of a block to the tile, four rows at a time."""
-    if taps:
-        _mix(work, upper, lower, pitch, lists, n, mixing, at, taps, to)
-    n = _refine(work, to, lists, n)
-    first = splat(lists[0])
+    mixed, chosen, tile, weight = scratch.mixed, scratch.chosen, scratch.labels, plan.row_weight
+    top, bottom = plan.bands.top[band], plan.bands.bottom[band]
+    if plan.taps:
+        _mix(scratch, plan, block, upper, lower, n)
+    n = _refine(mixed, chosen, n)
+    first = splat(chosen[0])
     if n == 1:
         _fill(tile, x, bottom - top, first)
         return
-    a0, d0 = load(work, to), load(work, to + LANES)
+    a0, d0 = load(mixed, 0), load(mixed, LANES)
     for y in range(top, bottom, 4):
-        w0, w1, w2, w3 = (
-            splat(weights[y]),
-            splat(weights[y + 1]),
-            splat(weights[y + 2]),
-            splat(weights[y + 3]),
-        )
+        w0, w1 = splat(weight[y]), splat(weight[y + 1])
+        w2, w3 = splat(weight[y + 2]), splat(weight[y + 3])
         b0, b1, b2, b3 = fma(w0, d0, a0), fma(w1, d0, a0), fma(w2, d0, a0), fma(w3, d0, a0)
         c0, c1, c2, c3 = first, first, first, first
         for k in range(1, n):
-            m = to + 2 * LANES * k
-            a, d, c = load(work, m), load(work, m + LANES), splat(lists[k])
+            a, d, c = load(mixed, PAIR * k), load(mixed, PAIR * k + LANES), splat(chosen[k])
             v0, v1, v2, v3 = fma(w0, d, a), fma(w1, d, a), fma(w2, d, a), fma(w3, d, a)
             m0, m1, m2, m3 = v0 > b0, v1 > b1, v2 > b2, v3 > b3
             b0, b1 = where(m0, v0, b0), where(m1, v1, b1)
             b2, b3 = where(m2, v2, b2), where(m3, v3, b3)
             c0, c1, c2, c3 = where(m0, c, c0), where(m1, c, c1), where(m2, c, c2), where(m3, c, c3)
-        m = (y - top) * _WIDTH + x
-        store(tile, m, c0)
-        store(tile, m + _WIDTH, c1)
-        store(tile, m + 2 * _WIDTH, c2)
-        store(tile, m + 3 * _WIDTH, c3)
+        at = (y - top) * TILE_WIDTH + x
+        store(tile, at, c0)
+        store(tile, at + TILE_WIDTH, c1)
+        store(tile, at + 2 * TILE_WIDTH, c2)
+        store(tile, at + 3 * TILE_WIDTH, c3)
 
 
 @part(forceinline=True)
-def _exp(x):
-    """The exponential of float32 numbers up to zero, to 2 units in the last place; NaN stays."""
-    f32 = np.float32
-    t = x * splat(f32(math.log2(math.e)))
-    t = where(t < splat(f32(-126)), splat(f32(-126)), t)
-    shifted = t + splat(f32(1.5 * 2**23))
-    f = t - (shifted - splat(f32(1.5 * 2**23)))
-    p = fma(splat(f32(1.535336188e-4)), f, splat(f32(1.339887440e-3)))
-    p = fma(p, f, splat(f32(9.618437357e-3)))
-    p = fma(p, f, splat(f32(5.550332471e-2)))
-    p = fma(p, f, splat(f32(2.402264791e-1)))
-    p = fma(p, f, splat(f32(6.931472028e-1)))
-    return fma(p, f, splat(f32(1))) * exponent(shifted)
+def _between(mixed, k, w, finite):
+    """The scores of chosen class `k` in a row that takes `w` of the lower source row.
+
+    Finite ones are upper + w (lower - upper), as in `_compare`; others are not subtracted.
+    """
+    a, b = load(mixed, PAIR * k), load(mixed, PAIR * k + LANES)
+    one = mixed.dtype.type(1)
+    zero = one - one
+    steps = splat(zero) < splat(one if finite else zero)
+    return fma(where(steps, b - a, b), splat(w), a * splat(one if finite else one - w))
 
 
 @part()
-def _compare_any(work, at, lists, n, row_weight, top, bottom, calm, tile, sure, sure_tile, kind, x):
+def _compare_any(scratch, plan, target, band, n, x, finite):
     """Do as `_compare` for any scores, one row at a time, with the confidence if asked for."""
-    one = work.dtype.type(1)
-    zero = one - one
-    steps = splat(zero) < splat(one if calm else zero)
-    for y in range(top, bottom):
-        # Calm scores are upper + w (lower - upper), as in `_compare`; infinite ones take no step.
-        w, u = splat(row_weight[y]), splat(one if calm else one - row_weight[y])
-        a, b = load(work, at), load(work, at + LANES)
-        best = fma(where(steps, b - a, b), w, a * u)
-        label, second = splat(lists[0]), splat(-one / zero)
+    mixed, top = scratch.mixed, plan.bands.top[band]
+    lowest = splat(mixed.dtype.type(-np.inf))
+    margin = target.confidence is not None and target.measure == MARGIN
+    for y in range(top, plan.bands.bottom[band]):
+        w = plan.row_weight[y]
+        best = _between(mixed, 0, w, finite)
+        label, second = splat(scratch.chosen[0]), lowest
         for k in range(1, n):
-            m = at + 2 * LANES * k
-            a, b = load(work, m), load(work, m + LANES)
-            v = fma(where(steps, b - a, b), w, a * u)
+            v = _between(mixed, k, w, finite)
             wins = (best == best) & ((v > best) | (v != v))  # the first NaN wins
-            if kind == 2:
-                second = where(wins, best, _greater(second, v))
-            best, label = where(wins, v, best), where(wins, splat(lists[k]), label)
-        to = (y - top) * _WIDTH + x
-        store(tile, to, label)
-        if sure is not None:
-            if kind == 2:
-                store(sure_tile, to, narrow(best - second))
+            if margin:
+                second = where(wins, best, greater(second, v))
+            best, label = where(wins, v, best), where(wins, splat(scratch.chosen[k]), label)
+        at = (y - top) * TILE_WIDTH + x
+        store(scratch.labels, at, label)
+        if target.confidence is not None:
+            if margin:
+                store(scratch.confidence, at, narrow(best - second))
             else:
-                total = splat(np.float32(0))
-                below = total
-                for k in range(n):
-                    m = at + 2 * LANES * k
-                    a, b = load(work, m), load(work, m + LANES)
-                    d = narrow(fma(where(steps, b - a, b), w, a * u) - best)
-                    e = _exp(d)
-                    total = total + e
-                    below = fma(e, _greater(d, splat(np.float32(-126))), below)
-                if kind == 1:
-                    store(sure_tile, to, splat(np.float32(1)) / total)
-                else:
-                    store(sure_tile, to, total)
-                    mean = below / total
-                    for i in range(LANES):
-                        sure_tile[to + i] = math.log(sure_tile[to + i])
-                    store(sure_tile, to, load(sure_tile, to) - mean)
+                _softmax(scratch, target, at, n, w, best, finite)
+
+
+@part(forceinline=True)
+def _softmax(scratch, target, at, n, w, best, finite):
+    """Write the winner's probability, or the entropy, to the tile of confidence."""
+    tile = scratch.confidence
+    total = splat(np.float32(0))
+    moment = total
+    for k in range(n):
+        d = narrow(_between(scratch.mixed, k, w, finite) - best)
+        e = exp_vector(d)
+        total = total + e
+        moment = fma(e, greater(d, splat(LEAST_EXPONENT)), moment)
+    if target.measure == PROBABILITY:
+        store(tile, at, splat(np.float32(1)) / total)
+    else:
+        store(tile, at, total)
+        for i in range(LANES):
+            tile[at + i] = log_single(tile[at + i])
+        store(tile, at, load(tile, at) - moment / total)
+
+
+@part(inline="always")
+def _write_chunk(scratch, plan, target, image, band, chunk):
+    """Copy the tiles of a chunk to where they belong."""
+    top, x = plan.bands.top[band], plan.chunks.first[chunk] * LANES
+    rows = plan.bands.bottom[band] - top
+    width = min(plan.chunks.last[chunk] * LANES, plan.width) - x
+    image_step, row_step, column_step = target.steps
+    to = target.offset + image * image_step + top * row_step + x * column_step
+    _write(scratch.labels, target.labels, to, row_step, column_step, rows, width)
+    to = (image * plan.height + top) * plan.width + x
+    _write(scratch.confidence, target.confidence, to, plan.width, 1, rows, width)
 
 
 @part(forceinline=True)
 def _write(tile, out, to, row_step, column_step, rows, width):
-    """Copy a tile to where it belongs."""
-    for y in range(rows):
+    if out is not None:
         whole = width - width % LANES if column_step == 1 else 0
-        for x in range(0, whole, LANES):
-            store(out, to + y * row_step + x, load(tile, y * _WIDTH + x))
-        for x in range(whole, width):
-            out[to + y * row_step + x * column_step] = tile[y * _WIDTH + x]
-
-
-@kernel()
-def label_bands(
-    first,
-    last,
-    scores,
-    place,
-    plan,
-    pitch,
-    classes,
-    limit,
-    out,
-    out_place,
-    width,
-    sure,
-    kind,
-    reach,
-):
-    """Write the labels of tasks `first` to `last`: a task is a band of a strip of an image."""
-    bands, row_weight, strips, chunks, blocks, mixing, columns, column_weight = plan
-    offset, image_step, class_step, row_step, column_step = place
-    out_offset, out_image, out_row, out_column = out_place
-    taps = len(mixing) // (LANES * len(blocks))
-    mixed = 2 * classes * pitch
-    work = np.empty(mixed + 2 * LANES * classes, column_weight.dtype)
-    lists = np.empty(3 * classes, np.int32)  # chosen classes; candidates; their cells
-    tile = np.empty(TILE * _WIDTH, out.dtype)
-    sure_tile = np.empty(TILE * _WIDTH, np.float32)
-    held = np.full(2, -1)  # the source rows in cache, even and odd
-    calm_row = np.zeros(2, np.bool_)
-
-    for task in range(first, last):
-        image, rest = divmod(task, len(strips) * len(bands))
-        strip, band = divmod(rest, len(bands))
-        low, high, top, bottom = bands[band, 0], bands[band, 1], bands[band, 2], bands[band, 3]
-        left, right = strips[strip, 2], strips[strip, 3]
-        for row in range(low, high + 1):
-            name = (image * len(strips) + strip) << 32 | row
-            if held[row & 1] != name:
-                held[row & 1] = name
-                at = offset + image * image_step + row * row_step + left * column_step
-                to = (row & 1) * classes * pitch
-                calm_row[row & 1] = _load_row(
-                    scores,
-                    at,
-                    class_step,
-                    row_step,
-                    column_step,
-                    right - left,
-                    work,
-                    to,
-                    pitch,
-                    classes,
-                    limit,
-                )
-        upper = (low & 1) * classes * pitch - left
-        lower = (high & 1) * classes * pitch - left
-        calm = calm_row[low & 1] and calm_row[high & 1]
-        pruned = calm and taps > 0
-
-        for chunk in range(strips[strip, 0], strips[strip, 1]):
-            block_first, block_last, mask = chunks[chunk, 0], chunks[chunk, 1], chunks[chunk, 2]
-            count = classes
-            if pruned:
-                cell = blocks[block_first, 0]
-                count = _candidates(
-                    work,
-                    upper + cell,
-                    lower + cell,
-                    pitch,
-                    classes,
-                    mask,
-                    lists,
-                    mixed,
-                    limit,
-                    kind,
-                    reach,
-                )
-            for block in range(block_first, block_last):
-                base, mask, x = blocks[block, 0], blocks[block, 1], (block - block_first) * LANES
-                n = 0
-                if pruned:
-                    for k in range(count):
-                        lists[n] = lists[classes + k]
-                        n += (lists[2 * classes + k] & mask) != 0
-                else:
-                    for n in range(classes):
-                        lists[n] = n
-                    n = classes
-                    _gather(
-                        work, upper, lower, pitch, n, columns, column_weight, block * LANES, mixed
-                    )
-                at = block * taps * LANES
-                if pruned and n == 1:
-                    _fill(tile, x, bottom - top, splat(lists[0]))
-                    if sure is not None:
-                        alone = np.float32(1 if kind == 1 else 0 if kind == 3 else np.inf)
-                        _fill(sure_tile, x, bottom - top, splat(alone))
-                elif calm and sure is None:
-                    _compare(
-                        work,
-                        upper + base,
-                        lower + base,
-                        pitch,
-                        lists,
-                        n,
-                        mixing,
-                        at,
-                        taps,
-                        mixed,
-                        row_weight,
-                        top,
-                        bottom,
-                        tile,
-                        x,
-                    )
-                else:
-                    if pruned:
-                        _mix(
-                            work,
-                            upper + base,
-                            lower + base,
-                            pitch,
-                            lists,
-                            n,
-                            mixing,
-                            at,
-                            taps,
-                            mixed,
-                        )
-                    _compare_any(
-                        work,
-                        mixed,
-                        lists,
-                        n,
-                        row_weight,
-                        top,
-                        bottom,
-                        calm,
-                        tile,
-                        sure,
-                        sure_tile,
-                        kind,
-                        x,
-                    )
-            x0 = block_first * LANES
-            wide = min(block_last * LANES, width) - x0
-            to = out_offset + image * out_image + top * out_row + x0 * out_column
-            _write(tile, out, to, out_row, out_column, bottom - top, wide)
-            if sure is not None:
-                height = row_weight.size - 3
-                to = (image * height + top) * width + x0
-                _write(sure_tile, sure, to, width, 1, bottom - top, wide)
+        for y in range(rows):
+            for x in range(0, whole, LANES):
+                store(out, to + y * row_step + x, load(tile, y * TILE_WIDTH + x))
+            for x in range(whole, width):
+                out[to + y * row_step + x * column_step] = tile[y * TILE_WIDTH + x]

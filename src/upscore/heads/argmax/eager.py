@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from upscore.heads.grid import interpolate_array, interpolate_tensor
+from upscore.arrays import framework
+from upscore.heads.grid import HALF_PIXEL, Grid, interpolate_array, interpolate_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,46 +20,65 @@ def argmax(
     labels: Any,
     confidence: Any = None,
     *,
-    kind: str | None = None,
-    align_corners: bool = False,
-    stride: int | None = None,
+    measure: str | None = None,
+    grid: Grid = HALF_PIXEL,
 ) -> None:
     """Write the labels of N x C x h x w scores (arrays or tensors) and, if asked, confidence."""
-    size = labels.shape[-2:]
-    if isinstance(scores, np.ndarray):
-        for n, image in enumerate(scores):
-            dense = interpolate_array(image, size, align_corners=align_corners, stride=stride)
-            labels[n] = dense.argmax(0)
-            if kind is not None:
-                confidence[n] = _confidence_array(dense, kind)
-        return
+    if framework(scores).name == "numpy":
+        _argmax_arrays(scores, labels, confidence, measure, grid)
+    else:
+        _argmax_tensors(scores, labels, confidence, measure, grid)
+
+
+def _argmax_arrays(
+    scores: NDArray[Any],
+    labels: NDArray[Any],
+    confidence: NDArray[Any] | None,
+    measure: str | None,
+    grid: Grid,
+) -> None:
+    for n, image in enumerate(scores):
+        full = interpolate_array(image, labels.shape[-2:], grid)
+        labels[n] = full.argmax(0)
+        if confidence is not None and measure is not None:
+            confidence[n] = _confidence_of_array(full, measure)
+
+
+def _argmax_tensors(
+    scores: "Tensor",
+    labels: "Tensor",
+    confidence: "Tensor | None",
+    measure: str | None,
+    grid: Grid,
+) -> None:
     import torch
 
     with torch.no_grad():
         wide = scores if scores.dtype == torch.float64 else scores.float()
-        full = interpolate_tensor(wide, size, align_corners=align_corners, stride=stride)
+        _, height, width = labels.shape
+        full = interpolate_tensor(wide, (height, width), grid)
         labels.copy_(full.argmax(1))
-        if kind is not None:
-            confidence.copy_(_confidence(full, kind))
+        if confidence is not None and measure is not None:
+            confidence.copy_(_confidence_of_tensor(full, measure))
 
 
-def _confidence(full: "Tensor", kind: str) -> "Tensor":
+def _confidence_of_tensor(full: "Tensor", measure: str) -> "Tensor":
     """Return the winner's probability, its margin to the runner-up, or the entropy over axis 1."""
     import torch
 
-    if kind == "margin":
+    if measure == "margin":
         if full.shape[1] == 1:
             return full[:, 0] + torch.inf  # infinite, except that NaN and -inf give NaN
         best = full.topk(2, 1).values
         return best[:, 0] - best[:, 1]
     log = full.log_softmax(1)
-    return log.amax(1).exp() if kind == "probability" else torch.special.entr(log.exp()).sum(1)
+    return log.amax(1).exp() if measure == "probability" else torch.special.entr(log.exp()).sum(1)
 
 
-def _confidence_array(full: NDArray[Any], kind: str) -> NDArray[Any]:
-    """Do as `_confidence` for a C x H x W array."""
+def _confidence_of_array(full: NDArray[Any], measure: str) -> NDArray[Any]:
+    """Do as `_confidence_of_tensor` for a C x H x W array."""
     with np.errstate(invalid="ignore"):
-        if kind == "margin":
+        if measure == "margin":
             if len(full) == 1:
                 return np.asarray(full[0] + np.inf)
             best = np.partition(full, -2, axis=0)
@@ -66,6 +86,6 @@ def _confidence_array(full: NDArray[Any], kind: str) -> NDArray[Any]:
         below = full - full.max(0)
         e = np.exp(below)
         total = e.sum(0)
-        if kind == "probability":
+        if measure == "probability":
             return np.asarray(1 / total)
         return np.asarray(np.log(total) - np.where(e > 0, e * below, 0).sum(0) / total)

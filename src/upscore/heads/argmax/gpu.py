@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 
 from upscore.heads.gpu import COLUMNS, compute_dtype, launching, lerp, read, rows_per_tile, sampling
-from upscore.heads.grid import positions
+from upscore.heads.grid import HALF_PIXEL, Grid, positions
 
 
 def argmax(
@@ -21,31 +21,30 @@ def argmax(
     labels: torch.Tensor,
     confidence: torch.Tensor | None = None,
     *,
-    kind: str | None = None,
-    align_corners: bool = False,
-    stride: int | None = None,
+    measure: str | None = None,
+    grid: Grid = HALF_PIXEL,
 ) -> None:
     """Write the labels (N, H, W) of N x C x h x w scores and, if asked, the confidence."""
     batch, classes, h, w = scores.shape
     H, W = labels.shape[1:]
     with launching(scores):
         dtype = compute_dtype(scores)
-        x = sampling(w, W, align_corners, stride, dtype, scores.device, positions)
-        y = sampling(h, H, align_corners, stride, dtype, scores.device, positions)
+        x = sampling(w, W, grid, dtype, scores.device, positions)
+        y = sampling(h, H, grid, dtype, scores.device, positions)
         tiles = triton.cdiv(W, COLUMNS)
         # With fewer than four pixels a cell, bounding costs about as much as it saves.
-        bounded = kind is None and classes > 2 and x.most * y.most >= 4
-        sure = labels if confidence is None else confidence
+        bounded = measure is None and classes > 2 and x.most * y.most >= 4
+        confidence = labels if confidence is None else confidence  # not written
         _labels[(batch * h * tiles,)](
             scores,
             labels,
-            sure,
+            confidence,
             *(x.low, x.weight, y.weight, y.edges),
             *(classes, h, w, W, tiles, x.step, y.step),
             *scores.stride(),
             *labels.stride(),
-            *sure.stride(),
-            KIND=kind,
+            *confidence.stride(),
+            MEASURE=measure,
             BOUNDED=bounded,
             CLASSES=min(16, triton.next_power_of_2(classes)),
             CELLS=triton.next_power_of_2(x.span),
@@ -82,7 +81,7 @@ def _labels(
     confidence_n,
     confidence_y,
     confidence_x,
-    KIND: tl.constexpr,
+    MEASURE: tl.constexpr,
     BOUNDED: tl.constexpr,
     CLASSES: tl.constexpr,
     CELLS: tl.constexpr,
@@ -147,9 +146,9 @@ def _labels(
                 plane_c = tl.cast(c, tl.int64) * scores_c
                 v = values(upper + plane_c, lower + plane_c, left, right, across, down, dtype)
                 better = (v > best) | ((v != v) & (best == best))
-                if KIND == "margin":
+                if MEASURE == "margin":
                     second = tl.where(better, best, tl.where(v > second, v, second))
-                elif KIND is not None:
+                elif MEASURE is not None:
                     gap = tl.minimum(tl.abs(v - best), 1e30)  # also from or between infinities
                     e = tl.exp(-gap)
                     moment = tl.where(better, e * (moment - gap * total), moment - gap * e)
@@ -161,15 +160,15 @@ def _labels(
         labels_at = image * labels_n + y.to(tl.int64)[:, None] * labels_y
         labels_at += x.to(tl.int64)[None, :] * labels_x
         tl.store(labels + labels_at, label.to(labels.dtype.element_ty), mask=inside)
-        if KIND is not None:
-            if KIND == "margin":
-                sure = best - second
+        if MEASURE is not None:
+            if MEASURE == "margin":
+                value = best - second
             else:
-                sure = 1 / total if KIND == "probability" else tl.log(total) - moment / total
-                sure += best - best  # NaN where the best is NaN or infinite, as in PyTorch
-            sure_at = image * confidence_n + y.to(tl.int64)[:, None] * confidence_y
-            sure_at += x.to(tl.int64)[None, :] * confidence_x
-            tl.store(confidence + sure_at, sure.to(tl.float32), mask=inside)
+                value = 1 / total if MEASURE == "probability" else tl.log(total) - moment / total
+                value += best - best  # NaN where the best is NaN or infinite, as in PyTorch
+            at = image * confidence_n + y.to(tl.int64)[:, None] * confidence_y
+            at += x.to(tl.int64)[None, :] * confidence_x
+            tl.store(confidence + at, value.to(tl.float32), mask=inside)
 
 
 @triton.jit

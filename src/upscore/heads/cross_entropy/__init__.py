@@ -1,16 +1,20 @@
 """Cross-entropy at full resolution: the public function and its checks."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from upscore.errors import ArgumentError, ArgumentTypeError
+from upscore.arrays import framework
+from upscore.errors import ArgumentError
 from upscore.geometry import whole
-from upscore.heads.backend import check_scores, choose_backend, is_tensor
+from upscore.heads.backend import check_scores, choose_backend
 from upscore.heads.cross_entropy import eager
+from upscore.heads.cross_entropy.options import Options
 from upscore.heads.cross_entropy.target import check_target, check_weight
+from upscore.heads.grid import choose_grid
 
-_REDUCTIONS = ("mean", "sum", "none")
+Reduction = Literal["mean", "sum", "none"]
+REDUCTIONS: tuple[str, ...] = get_args(Reduction)
 
 
 def cross_entropy(
@@ -20,7 +24,7 @@ def cross_entropy(
     ignore_index: int = 255,
     weight: Any = None,
     label_smoothing: float = 0.0,
-    reduction: Literal["mean", "sum", "none"] = "mean",
+    reduction: Reduction = "mean",
     align_corners: bool = False,
     stride: int | None = None,
     backend: str = "auto",
@@ -36,8 +40,8 @@ def cross_entropy(
     Args:
         scores: N x C x h x w or C x h x w torch tensor or NumPy array, float32, float16, bfloat16
             or float64 (computed in float64), of any strides.
-        target: N x H x W or H x W class numbers, uint8, int16, int32 or int64, of the kind and on
-            the device of the scores; any size, larger or smaller than the scores.
+        target: N x H x W or H x W class numbers, uint8, int16, int32 or int64, a tensor or array
+            like the scores and on their device; any size, larger or smaller than the scores.
         ignore_index: the label of pixels that count for nothing.
         weight: C numbers, what a pixel of each class counts for; not differentiated.
         label_smoothing: 0 to 1, the part of the target that is spread over all classes.
@@ -68,60 +72,33 @@ def cross_entropy(
     whole("ignore_index", ignore_index, -(2**63))
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"label_smoothing must be from 0 to 1, not {label_smoothing!r}")
-    if reduction not in _REDUCTIONS:
-        raise ArgumentError(f"reduction must be one of {_REDUCTIONS}, not {reduction!r}")
-    if stride is not None:
-        whole("stride", stride, 1)
-        if align_corners:
-            raise ArgumentError(
-                "stride and align_corners name two different grids: give one of them"
-            )
-    weight = check_weight(batch, weight)
+    if reduction not in REDUCTIONS:
+        raise ArgumentError(f"reduction must be one of {REDUCTIONS}, not {reduction!r}")
+    grid = choose_grid(align_corners, stride)
+    options = Options(ignore_index, label_smoothing, grid, reduction == "none")
     losses, total = _sums(
         choose_backend(batch, backend),
         batch,
         target if target.ndim == 3 else target[None],
-        weight,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-        align_corners=align_corners,
-        stride=stride,
-        per_pixel=reduction == "none",
+        check_weight(batch, weight),
+        options,
     )
     if reduction == "none":
         return losses if scores.ndim == 4 else losses[0]
     loss = losses if reduction == "sum" else losses / (total + (total == 0))
-    return loss if is_tensor(loss) else float(loss)
+    return float(loss) if framework(scores).name == "numpy" else loss
 
 
-def _sums(
-    backend: str, scores: Any, target: Any, weight: Any, *, per_pixel: bool, **options: Any
-) -> tuple[Any, Any]:
+def _sums(backend: str, scores: Any, target: Any, weight: Any, options: Options) -> tuple[Any, Any]:
     """Return the pixels' losses or their sum, and their weight."""
     if backend == "eager":
-        losses, total = eager.cross_entropy(scores, target, weight, per_pixel=per_pixel, **options)
-        return losses, total
-    if isinstance(scores, np.ndarray):
+        return eager.cross_entropy(scores, target, weight, options)
+    if framework(scores).name == "numpy":
         from upscore.heads.cross_entropy import cpu
 
         scores = scores.astype(np.promote_types(scores.dtype, np.float32), copy=False)
-        losses, total, _ = cpu.cross_entropy(
-            scores, target, weight, per_pixel=per_pixel, with_gradient=False, **options
-        )
+        losses, total, _ = cpu.cross_entropy(scores, target, weight, options=options)
         return losses, total
-    import torch
-
     from upscore.heads.cross_entropy import torch_op
 
-    differentiated = scores.requires_grad and torch.is_grad_enabled() and not per_pixel
-    losses, total, _ = torch_op.cross_entropy(
-        scores,
-        target,
-        None if weight is None else weight.detach(),
-        None,
-        per_pixel=per_pixel,
-        with_gradient=differentiated,
-        backend=backend,
-        **options,
-    )
-    return losses, total
+    return torch_op.losses(scores, target, weight, options, backend)

@@ -13,6 +13,7 @@ import torch
 import triton
 import triton.language as tl
 
+from upscore.heads.cross_entropy.options import Options
 from upscore.heads.cross_entropy.target import check_labels
 from upscore.heads.gpu import COLUMNS, compute_dtype, launching, lerp, read, rows_per_tile, sampling
 
@@ -28,26 +29,24 @@ def cross_entropy(
     weight: torch.Tensor | None,
     factor: torch.Tensor | None = None,
     *,
-    ignore_index: int,
-    label_smoothing: float,
-    align_corners: bool,
-    stride: int | None,
-    per_pixel: bool,
+    options: Options,
     with_gradient: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Return the pixels' losses (N x H x W) or their sum, the pixels' weight, and the gradient.
 
     The gradient is that of the sum of the losses times `factor`, to the scores, in the type of the
-    computation. A label that is neither a class nor `ignore_index` reads nothing out of bounds; the
-    kernel notes the first, and looking at that note is the one time the host waits for the device.
-    While a CUDA graph is captured it cannot wait: such a label then makes the loss NaN.
+    computation. A label that is neither a class nor `ignore_index` reads nothing out of bounds;
+    each program counts them, and asking whether there are any is the one time that the host waits
+    for the device. While a CUDA graph is captured it cannot wait: such a label then makes the loss
+    NaN.
     """
     batch, classes, h, w = scores.shape
     H, W = target.shape[1:]
+    ignore_index, label_smoothing, grid, per_pixel = options
     with launching(scores):
         dtype, device = compute_dtype(scores), scores.device
-        x = sampling(w, W, align_corners, stride, dtype, device)
-        y = sampling(h, H, align_corners, stride, dtype, device)
+        x = sampling(w, W, grid, dtype, device)
+        y = sampling(h, H, grid, dtype, device)
         tiles = triton.cdiv(W, COLUMNS)
         programs = batch * h * tiles
         factors = _factors(weight, classes, label_smoothing, dtype, device)

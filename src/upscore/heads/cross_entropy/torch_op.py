@@ -12,6 +12,30 @@ import torch
 from torch import Tensor
 
 from upscore.errors import UnsupportedError
+from upscore.heads.cross_entropy.options import Options
+from upscore.heads.grid import Grid
+from upscore.kernels.torch_op import register
+
+
+def losses(
+    scores: Tensor, target: Tensor, weight: Tensor | None, options: Options, backend: str
+) -> tuple[Tensor, Tensor]:
+    """Return the pixels' losses (N x H x W) or their sum, and the pixels' weight."""
+    differentiated = scores.requires_grad and torch.is_grad_enabled() and not options.per_pixel
+    found, total, _ = operator(
+        scores,
+        target,
+        weight,
+        None,
+        options.ignore_index,
+        options.label_smoothing,
+        options.grid.name,
+        options.grid.stride,
+        options.per_pixel,
+        differentiated,
+        backend,
+    )
+    return found, total
 
 
 def _compute(
@@ -21,8 +45,8 @@ def _compute(
     factor: Tensor | None,
     ignore_index: int,
     label_smoothing: float,
-    align_corners: bool,
-    stride: int | None,
+    grid: str,
+    stride: int,
     per_pixel: bool,
     with_gradient: bool,
     backend: str,
@@ -32,20 +56,14 @@ def _compute(
     The gradient is that of the sum of the losses times `factor`, to the scores; empty if not asked
     for. All are float64 for float64 scores, else float32.
     """
-    options: dict[str, Any] = {
-        "ignore_index": ignore_index,
-        "label_smoothing": label_smoothing,
-        "align_corners": align_corners,
-        "stride": stride,
-        "per_pixel": per_pixel,
-        "with_gradient": with_gradient,
-    }
+    options = Options(ignore_index, label_smoothing, Grid(grid, stride), per_pixel)
+    case: dict[str, Any] = {"options": options, "with_gradient": with_gradient}
     dtype = _computed(scores)
     if backend == "gpu":
         from upscore.heads.cross_entropy import gpu
 
-        losses, total, gradient = gpu.cross_entropy(scores, target, weight, factor, **options)
-        return losses, total, scores.new_empty(0, dtype=dtype) if gradient is None else gradient
+        on_gpu, total, gradient = gpu.cross_entropy(scores, target, weight, factor, **case)
+        return on_gpu, total, scores.new_empty(0, dtype=dtype) if gradient is None else gradient
     from upscore.heads.cross_entropy import cpu
 
     found = cpu.cross_entropy(
@@ -53,17 +71,10 @@ def _compute(
         target.numpy(),
         None if weight is None else weight.to(dtype).numpy(force=True),
         None if factor is None else factor.numpy(force=True),
-        **options,
+        **case,
     )
-    losses, total, gradient = (torch.from_numpy(np.asarray(x)).to(dtype) for x in found)
-    return losses, total, gradient if with_gradient else gradient.reshape(0)
-
-
-# Not `custom_op`, whose first call spends seconds on importing torch's compiler.
-_NAME = "upscore::cross_entropy"
-torch.library.define(_NAME, torch.library.infer_schema(_compute, mutates_args=()))
-torch.library.impl(_NAME, "default")(_compute)
-cross_entropy: Any = torch.ops.upscore.cross_entropy
+    in_memory, total, gradient = (torch.from_numpy(np.asarray(x)).to(dtype) for x in found)
+    return in_memory, total, gradient if with_gradient else gradient.reshape(0)
 
 
 def _computed(scores: Tensor) -> torch.dtype:
@@ -77,8 +88,8 @@ def _fake(
     factor: Tensor | None,
     ignore_index: int,
     label_smoothing: float,
-    align_corners: bool,
-    stride: int | None,
+    grid: str,
+    stride: int,
     per_pixel: bool,
     with_gradient: bool,
     backend: str,
@@ -89,9 +100,6 @@ def _fake(
         scores.new_empty((), dtype=dtype),
         scores.new_empty(scores.shape if with_gradient else (0,), dtype=dtype),
     )
-
-
-torch.library.register_fake(_NAME, _fake)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -111,8 +119,8 @@ def _backward(ctx: Any, factor: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         gradient = ctx.saved_tensors[0] * factor
     else:
         scores, target, weight = ctx.saved_tensors
-        gradient = cross_entropy(scores, target, weight, factor, *ctx.case)[2]
+        gradient = operator(scores, target, weight, factor, *ctx.case)[2]
     return gradient.to(ctx.dtype), *[None] * 10
 
 
-torch.library.register_autograd(_NAME, _backward, setup_context=_keep)
+operator = register("cross_entropy", _compute, _fake, backward=_backward, setup_context=_keep)

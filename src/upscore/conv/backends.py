@@ -1,6 +1,5 @@
 """The ways to compute a transposed convolution, each with the cases that it cannot serve."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -8,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from upscore.arrays import TORCH
 from upscore.conv.case import FLOATS, Case
 from upscore.definition import conv_transpose
 
 
 @dataclass(frozen=True)
-class Path:
+class Backend:
     """`why_not(case)` is None where `run(x, weight, bias, case)` works."""
 
     name: str
@@ -24,7 +24,7 @@ class Path:
 
 def _no_torch(case: Case) -> str | None:
     """Why PyTorch's operators cannot serve the case."""
-    if case.array == "numpy" and sys.modules.get("torch") is None:
+    if case.framework == "numpy" and TORCH.module() is None:
         return "torch has not been imported, and NumPy arrays do not import it"
     if case.dtype not in (*FLOATS, "complex64", "complex128"):
         return f"PyTorch's operators need floating point, and the arrays are {case.dtype}"
@@ -52,13 +52,13 @@ def _no_depthwise(case: Case) -> str | None:
             f"{case.groups} groups make {case.out_channels}"
         )
     if set(case.dilation) != {1}:
-        return f"the kernels know no dilation, and this has {case.dilation}"
+        return f"the kernels have no dilation, and this has {case.dilation}"
     if case.exporting:
         return "what is exported must run where upscore is not installed"
     if case.device != "cpu":
         return f"the kernels run on the processor, and the arrays are on {case.device}"
     if case.dtype not in ("float32", "float64", "bfloat16"):
-        return f"the kernels know float32, float64 and bfloat16, and the arrays are {case.dtype}"
+        return f"the kernels are for float32, float64 and bfloat16, and the arrays are {case.dtype}"
     if find_spec("numba") is None:
         return "Numba is not installed: pip install 'upscore[fast]'"
     return None
@@ -73,19 +73,18 @@ def _no_separable(case: Case) -> str | None:
 
 
 def _no_definition(case: Case) -> str | None:
-    return None if case.array == "numpy" else "the definition is NumPy alone: give NumPy arrays"
+    return None if case.framework == "numpy" else "the definition is NumPy alone: give NumPy arrays"
 
 
 def _composed(name: str) -> Callable[[Any, Any, Any, Case], Any]:
-    """The function of that name in `composed`, for tensors and for arrays."""
+    """The backend of that name in `composed`, for tensors and for arrays."""
 
     def run(x: Any, weight: Any, bias: Any, case: Case) -> Any:
-        from upscore.conv import composed
+        from upscore.conv.composed import FUNCTIONS, memory_format
 
-        function = getattr(composed, name)
-        if case.array == "torch":
-            y = function(x, weight, bias, case)
-            return y.contiguous(memory_format=composed.memory_format(case))
+        function = FUNCTIONS[name]
+        if case.framework == "torch":
+            return function(x, weight, bias, case).contiguous(memory_format=memory_format(case))
         import torch
 
         with torch.no_grad():
@@ -99,22 +98,18 @@ def _depthwise(separable: bool) -> Callable[[Any, Any, Any, Case], Any]:
     """The kernels of `depthwise`, directly on arrays and as a PyTorch operator on tensors."""
 
     def run(x: Any, weight: Any, bias: Any, case: Case) -> Any:
-        if case.array == "torch":
-            from upscore.conv import composed, operator
+        if case.framework == "torch":
+            from upscore.conv.composed import memory_format
+            from upscore.conv.torch_op import depthwise
 
-            y = operator.depthwise(x, weight, bias, case, separable=separable)
-            return y.contiguous(memory_format=composed.memory_format(case))
-        from upscore.conv.depthwise import Launch
+            y = depthwise(x, weight, bias, case, separable=separable)
+            return y.contiguous(memory_format=memory_format(case))
+        from upscore.conv.depthwise import Depthwise, Separable
 
-        launch = Launch(
-            weight[:, 0],
-            case.size_in,
-            case.size_out,
-            case.stride,
-            case.padding,
-            separable=separable,
-        )
-        return launch.forward(x, bias)
+        sizes = (case.size_in, case.size_out, case.stride, case.padding)
+        if separable:
+            return Separable(case.factors, *sizes).forward(x, bias)
+        return Depthwise(weight[:, 0], *sizes).forward(x, bias)
 
     return run
 
@@ -133,40 +128,40 @@ def _definition(x: Any, weight: Any, bias: Any, case: Case) -> Any:
     return np.asarray(y, x.dtype) if case.dtype in FLOATS else y
 
 
-PATHS = {
-    path.name: path
-    for path in (
-        Path("torch", "PyTorch's own transposed convolution", _no_torch, _composed("native")),
-        Path(
+BACKENDS = {
+    backend.name: backend
+    for backend in (
+        Backend("torch", "PyTorch's own transposed convolution", _no_torch, _composed("torch")),
+        Backend(
             "subkernels",
             "one convolution that makes every phase, then interleaving",
             _no_subkernels,
             _composed("subkernels"),
         ),
-        Path(
+        Backend(
             "matmul",
             "one matrix product, then adding what overlaps",
             _no_matmul,
             _composed("matmul"),
         ),
-        Path(
+        Backend(
             "separable",
             "a column, then a row, for each channel's filter",
             _no_separable,
             _depthwise(separable=True),
         ),
-        Path(
+        Backend(
             "depthwise",
             "each channel's filter in one pass over the output",
             _no_depthwise,
             _depthwise(separable=False),
         ),
-        Path(
+        Backend(
             "zero_insertion",
             "zeros between the inputs, then a convolution: the baseline",
             _no_torch,
             _composed("zero_insertion"),
         ),
-        Path("definition", "the readable NumPy specification", _no_definition, _definition),
+        Backend("definition", "the readable NumPy specification", _no_definition, _definition),
     )
 }

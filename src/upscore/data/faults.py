@@ -1,0 +1,106 @@
+"""What can be wrong with a decoded photo and its mask."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from upscore.data.dataset import Dataset
+from upscore.data.masks import Decoder, Pixels
+from upscore.data.problems import Problem
+from upscore.errors import DataError, ImageError
+
+# Of the changes along a mask's rows and columns, the share that are steps of a ramp: at most 0.05
+# in CamVid and VOC, also resized by the nearest pixel; at least 0.27 after bilinear or bicubic
+# resizing by 0.33 to 2.
+RAMP = 0.15
+_FEWEST_RAMPS = 16  # below that many, a share says nothing
+
+_REMEDIES = {
+    "index": "save one channel of ids that the class list has; 255 is void",
+    "colour": "give each colour a class (`name R G B` in classes.txt), or correct the mask",
+    "binary": "write 0 and 255 only, or pass the encoding 'index' if the values are ids",
+}
+
+
+def unreadable(file: Path, error: ImageError) -> Problem:
+    """A file that no decoder can read."""
+    message = str(error).removeprefix(f"{file}: ")
+    return Problem(file, "unreadable", message, "replace the file, or skip it")
+
+
+def sizes_differ(photo: Path, image: Pixels, file: Path, mask: Pixels) -> Iterator[Problem]:
+    """A mask that does not have its photo's size."""
+    (rows, columns), (h, w) = image.shape[:2], mask.shape[:2]
+    if (rows, columns) == (h, w):
+        return
+    remedy = (
+        "if EXIF data turn the photo, turn the mask too"
+        if (h, w) == (columns, rows)
+        else "export the mask again at the photo's size, or resize it by the nearest pixel"
+    )
+    message = f"{w} x {h} pixels, but {photo.name} has {columns} x {rows}"
+    yield Problem(file, "sizes differ", message, remedy)
+
+
+def wrong_values(
+    file: Path, mask: Pixels, decoder: Decoder, no_class: DataError | None
+) -> Iterator[Problem]:
+    """What may be wrong with the values of a mask, the likeliest first.
+
+    `no_class` is the error with which the decoder refused them, if it did.
+    """
+    if decoder.encoding == "index" and np.array_equal(np.unique(mask), (0, 255)):
+        message = "only 0 and 255, among masks of class ids, where 255 is void"
+        remedy = "write the class's id for 255; if 255 is void here, allow the kind 'binary'"
+        yield Problem(file, "binary", message, remedy)
+    if (share := ramp_share(mask)) > RAMP:
+        message = f"blurred: {share:.0%} of the steps between classes are in-between values"
+        remedy = "resize the original mask by the nearest pixel, or save it as PNG"
+        yield Problem(file, "blurred", message, remedy)
+    if no_class:
+        lossy = file.suffix.lower() in (".jpg", ".jpeg")
+        remedy = "save masks as PNG: JPEG alters them" if lossy else _REMEDIES[decoder.encoding]
+        yield Problem(file, "no such class", str(no_class), remedy)
+
+
+def ramp_share(mask: Pixels) -> float:
+    """Of the changes between neighbouring pixels, the share that continue upwards or downwards.
+
+    >>> ramp_share(np.tile([0, 0, 0, 9, 9, 9], (9, 1)))
+    0.0
+    >>> ramp_share(np.tile([0, 0, 3, 6, 9, 9], (9, 1)))
+    0.666...
+    """
+    ramps = changes = 0
+    for lines in (mask, mask.swapaxes(0, 1)):
+        steps = lines[:, 1:] != lines[:, :-1]
+        steps = steps if mask.ndim == 2 else steps.any(-1)
+        changes += int(np.count_nonzero(steps))
+        twice = steps[:, 1:] & steps[:, :-1]
+        left, here, right = (lines[:, i : i + twice.shape[1]][twice] for i in range(3))
+        ramp = (np.minimum(left, right) <= here) & (here <= np.maximum(left, right))
+        ramps += int(np.count_nonzero(ramp if mask.ndim == 2 else ramp.all(-1)))
+    return ramps / changes if ramps >= _FEWEST_RAMPS else 0.0
+
+
+def duplicates(dataset: Dataset, against: Sequence[Dataset]) -> Iterable[Problem]:
+    """Photos of this split that, byte for byte, are in another one too."""
+    others: dict[int, list[tuple[str, Path]]] = {}
+    for other in against:
+        for sample in other.samples:
+            if sample.image.is_file():
+                size = sample.image.stat().st_size
+                others.setdefault(size, []).append((other.split, sample.image))
+    for sample in dataset.samples:
+        photo = sample.image
+        for split, other_photo in others.get(photo.stat().st_size, ()) if photo.is_file() else ():
+            if photo.samefile(other_photo) or _digest(photo) == _digest(other_photo):
+                message = f"the same photo is in {split!r}: {other_photo}"
+                yield Problem(photo, "duplicate", message, "keep it in one split alone")
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()

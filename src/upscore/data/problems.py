@@ -1,0 +1,39 @@
+"""Problems of a data set: what is wrong with which file, and how to mend it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PROBLEM_KINDS = (
+    *("empty split", "no partner", "ambiguous", "missing", "unreadable", "sizes differ"),
+    *("binary", "blurred", "no such class", "duplicate"),
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem of a data set: in which file, of which kind, and how to mend it."""
+
+    file: Path
+    kind: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.message}; {self.remedy}"
+
+
+def report(problems: Sequence[Problem], shown: int = 20) -> str:
+    """The problems as text: how many of each kind, and the first of them one by one.
+
+    >>> print(report([Problem(Path("a.png"), "unreadable", "0 bytes", "replace the file")]))
+    1 problem (1 unreadable):
+      a.png: 0 bytes; replace the file
+    """
+    kinds = [problem.kind for problem in problems]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    lines = [f"{len(problems)} problem{'s' * (len(problems) != 1)} ({counts}):"]
+    lines += [f"  {problem}" for problem in problems[:shown]]
+    if len(problems) > shown:
+        lines.append(f"  and {len(problems) - shown} more")
+    return "\n".join(lines)

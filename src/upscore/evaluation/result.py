@@ -1,0 +1,69 @@
+"""The result of an evaluation, and the scores that follow from it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from upscore.evaluation import metrics
+from upscore.evaluation.metrics import Counts, Floats
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's scores on a data set.
+
+    `images` (N x C x 5) counts, for each image and class: hits, true pixels, predicted pixels, and
+    boundary intersection and union.
+    """
+
+    model: str
+    class_names: tuple[str, ...]
+    image_names: tuple[str, ...]
+    confusion: Counts
+    images: Counts
+    interval: tuple[float, float]
+    protocol: dict[str, Any]
+
+    @property
+    def scores(self) -> metrics.Scores:
+        """The pooled scores."""
+        return metrics.scores(self.confusion)
+
+    @property
+    def boundary_iou(self) -> Floats:
+        """Boundary IoU of each class, NaN where there is no boundary."""
+        both, either = self.images[..., 3:].sum(axis=0).T
+        return metrics.ratio(both, either)
+
+    @property
+    def image_iou(self) -> Floats:
+        """Each image's own mean IoU: to find the worst, never to be averaged."""
+        hits, true, predicted = np.moveaxis(self.images[..., :3], -1, 0)
+        iou = metrics.ratio(hits, true + predicted - hits)
+        return metrics.ratio(np.nansum(iou, axis=1), (~np.isnan(iou)).sum(axis=1))
+
+    def worst(self, count: int) -> list[int]:
+        """Numbers of the images with the lowest mean IoU, worst first; all-void ones left out."""
+        order = np.argsort(self.image_iou, kind="stable")
+        return [int(i) for i in order if not np.isnan(self.image_iou[i])][:count]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; scores that do not exist are None."""
+        scores = self.scores.to_dict()
+        boundary = self.boundary_iou
+        per_class = ("iou", "accuracy", "true_pixels", "predicted_pixels")
+        return {
+            "model": self.model,
+            **{key: value for key, value in scores.items() if key not in per_class},
+            "mean_iou_95": list(self.interval),
+            "mean_boundary_iou": metrics.plain(metrics.nan_mean(boundary)),
+            "classes": {
+                name: {key: scores[key][i] for key in per_class}
+                | {"boundary_iou": metrics.plain(boundary[i])}
+                for i, name in enumerate(self.class_names)
+            },
+            "confusion": self.confusion.tolist(),
+            "images": dict(zip(self.image_names, metrics.plain(self.image_iou), strict=True)),
+            "protocol": self.protocol,
+        }

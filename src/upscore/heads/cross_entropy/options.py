@@ -1,0 +1,14 @@
+"""What every backend of the loss is told."""
+
+from typing import NamedTuple
+
+from upscore.heads.grid import Grid
+
+
+class Options(NamedTuple):
+    """The checked options of a call."""
+
+    ignore_index: int
+    label_smoothing: float
+    grid: Grid
+    per_pixel: bool  # a loss for each pixel instead of their sum

@@ -1,0 +1,14 @@
+"""The photos that come with the package, for the demo and for comparing models."""
+
+from pathlib import Path
+
+_PHOTOS = Path(__file__).parent / "photos"
+
+
+def samples() -> dict[str, Path]:
+    """Return the files of the photos by name; photos/LICENCES.md says where they are from.
+
+    >>> list(samples())
+    ['astronaut', 'cat', 'coffee']
+    """
+    return {path.stem: path for path in sorted(_PHOTOS.glob("*.jpg"))}

@@ -1,0 +1,40 @@
+"""ONNX Runtime: the engine of predictions on a CPU."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
+
+from upscore.kernels.threads import thread_count
+
+_ERRORS = 3  # of ONNX Runtime's log levels
+
+
+class OnnxRuntimeEngine:
+    """Runs a checkpoint's graph on the CPU."""
+
+    name = "onnxruntime"
+
+    def __init__(self, graph: str | Path | bytes) -> None:
+        """Open a verified graph; its tensors are read from the safetensors file beside it."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = thread_count()
+        options.log_severity_level = _ERRORS
+        # Threads that spin while they wait starve whatever else wants the cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        source = graph if isinstance(graph, bytes) else str(graph)
+        self.session = onnxruntime.InferenceSession(
+            source, options, providers=["CPUExecutionProvider"]
+        )
+
+    def scores(self, photos: NDArray[np.uint8]) -> Any:
+        """Coarse scores, float32."""
+        try:
+            return self.session.run(None, {"photos": photos})[0]
+        except RuntimeException as error:
+            if "allocate memory" in str(error):
+                raise MemoryError(f"not enough memory for photos of {photos.shape}") from error
+            raise

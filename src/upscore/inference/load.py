@@ -1,0 +1,121 @@
+"""Load a model with an engine that runs it."""
+
+import ctypes
+import sys
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from upscore.errors import ArgumentError, CheckpointError, MissingPackageError
+from upscore.inference.engines import ENGINES, PRECISIONS, EngineName, Precision
+from upscore.inference.segmenter import Segmenter
+from upscore.models.checkpoint import Checkpoint, read_checkpoint
+
+LongSide = int | Literal["trained"] | None
+
+_ADD_GRAPH = (
+    "it was written by an upscore before 0.2; `upscore export FOLDER --format checkpoint -o FOLDER`"
+    " adds the graph (it needs 'upscore[train]')"
+)
+
+
+def load(
+    model: str | Path = "bundled",
+    engine: EngineName = "auto",
+    device: str | None = None,
+    *,
+    precision: Precision = "float32",
+) -> Segmenter:
+    """Load a model for prediction.
+
+    Args:
+        model: "bundled", a folder with a model.json, or the folder of a training run.
+        engine: "onnxruntime" and "openvino" run on the CPU and need no torch; "torch" runs on any
+            device. "auto" takes torch where a device other than the CPU is asked for, or where
+            there is an NVIDIA GPU that the installed torch can use, and else ONNX Runtime.
+        device: where the network runs, as torch names it: "cpu", "cuda", ...
+        precision: what OpenVINO computes in. "bfloat16" is faster on processors that have it, and
+            keeps two to three decimal places of the scores.
+
+    Returns:
+        A `Segmenter`.
+
+    Raises:
+        CheckpointError: the model cannot be loaded, or has no graph for the engine asked for.
+        MissingPackageError: the engine's package is not installed.
+        ArgumentError: no such engine, or one that cannot run on the device or in the precision.
+    """
+    if engine not in ("auto", *ENGINES):
+        raise ArgumentError(f"engine must be auto, {', '.join(ENGINES)}, not {engine!r}")
+    if precision not in PRECISIONS:
+        raise ArgumentError(f"precision must be {' or '.join(PRECISIONS)}, not {precision!r}")
+    checkpoint = read_checkpoint(model)
+    name = _choose(checkpoint, device) if engine == "auto" else engine
+    if precision != "float32" and name != "openvino":
+        raise ArgumentError(f"the engine {name} computes in float32: {precision} needs openvino")
+    if find_spec(name) is None:
+        extra = {"onnxruntime": "predict", "openvino": "openvino", "torch": "train"}[name]
+        raise MissingPackageError(f"the engine {name} needs {name}: pip install 'upscore[{extra}]'")
+    if name == "torch":
+        return Segmenter(checkpoint.spec, _torch_engine(checkpoint, device))
+    if device not in (None, "cpu"):
+        raise ArgumentError(f"the engine {name} runs on the CPU, not on {device}: take torch")
+    if checkpoint.graph is None:
+        raise CheckpointError(f"{checkpoint.folder} has no graph for {name}: {_ADD_GRAPH}")
+    if name == "openvino":
+        from upscore.inference.engines.openvino import OpenVinoEngine
+
+        return Segmenter(checkpoint.spec, OpenVinoEngine(checkpoint.graph, precision))
+    from upscore.inference.engines.onnxruntime import OnnxRuntimeEngine
+
+    return Segmenter(checkpoint.spec, OnnxRuntimeEngine(checkpoint.graph))
+
+
+def segmenter_of(
+    model: str | Path | Segmenter,
+    *,
+    engine: EngineName = "auto",
+    device: str | None = None,
+    precision: Precision = "float32",
+    long_side: LongSide = "trained",
+) -> Segmenter:
+    """Return the Segmenter that these arguments of `Predictor` and `evaluate` mean."""
+    if not isinstance(model, Segmenter):
+        model = load(model, engine, device, precision=precision)
+    return model if long_side == "trained" else model.at(long_side)
+
+
+def _choose(checkpoint: Checkpoint, device: str | None) -> str:
+    """The engine that "auto" means."""
+    on_cpu = device == "cpu" or (device is None and not _has_cuda())
+    if not on_cpu:
+        return "torch"
+    if checkpoint.graph is None and find_spec("torch") is not None:
+        warnings.warn(f"{checkpoint.folder} runs with torch: {_ADD_GRAPH}", stacklevel=3)
+        return "torch"
+    return "onnxruntime"
+
+
+def _has_cuda() -> bool:
+    """Whether torch can use a GPU here; torch is imported, slowly, only if there is a driver."""
+    if find_spec("torch") is None:
+        return False
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def _torch_engine(checkpoint: Checkpoint, device: str | None) -> Any:
+    import torch
+
+    from upscore.inference.engines.torch import TorchEngine
+    from upscore.models.weights import network_of
+
+    network = network_of(checkpoint.spec, checkpoint.weights)
+    network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return TorchEngine(network.to(memory_format=torch.channels_last), checkpoint.spec)

@@ -1,0 +1,107 @@
+"""What a model is and how to use it, as plain values: needs no framework."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from upscore.errors import ArgumentError
+
+Width = int | Literal["classes"]
+Colour = tuple[int, int, int]
+
+COARSEST = 32  # the stride of an encoder's last features; photos are padded to multiples of it
+STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8, "fcn4s": 4}
+
+MOST_CLASSES = 255  # label maps are uint8, and 255 is void
+MOST_PIXELS_A_SIDE = 100_000
+MOST_CHANNELS = 4096
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What rebuilds a network and says how to use it.
+
+    `architecture`, `encoder` and `width` are the arguments of `upscore.models.build`. `mean` and
+    `std` are of RGB in 0..1; `palette` has one RGB colour a class; `card` is free: the data, the
+    recipe, the scores and the limits, and the class mapping it was trained with. Photos are resized
+    for the network so that the longer side is `long_side` pixels, since a network knows things at
+    the size at which it was trained; None: they are not.
+    """
+
+    architecture: str
+    encoder: str
+    width: Width
+    class_names: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    card: Mapping[str, Any] = field(default_factory=dict)
+    long_side: int | None = None
+
+    @property
+    def stride(self) -> int:
+        """The stride of the scores."""
+        return STRIDES[self.architecture]
+
+
+def spec_from(values: Mapping[str, Any]) -> Spec:
+    """Return the `Spec` that JSON values describe; every field is checked.
+
+    Raises ArgumentError naming the field, what was found and what was expected.
+    """
+    expected = {f.name for f in fields(Spec)}
+    if values.keys() != expected:
+        missing, extra = expected - values.keys(), values.keys() - expected
+        raise ArgumentError(f"missing fields {sorted(missing)}, unknown fields {sorted(extra)}")
+    names = _items(values, "class_names", str)
+    _expect(1 <= len(names) <= MOST_CLASSES, "class_names", names, f"1 to {MOST_CLASSES} names")
+    _expect(len(set(names)) == len(names), "class_names", names, "names that differ")
+    palette = _items(values, "palette", list)
+    for colour in palette:
+        whole = len(colour) == 3 and all(_whole(c, 0, 255) for c in colour)
+        _expect(whole, "palette", colour, "three whole numbers from 0 to 255")
+    _expect(len(palette) == len(names), "palette", palette, f"{len(names)} colours, one a class")
+    for name, least in (("mean", -1e6), ("std", 1e-6)):
+        numbers = _items(values, name, (int, float))
+        good = len(numbers) == 3 and all(least <= n <= 1e6 for n in numbers)
+        _expect(good, name, numbers, f"three numbers from {least:g} to 1e+06")
+    width, long_side = values["width"], values["long_side"]
+    good = width == "classes" or _whole(width, 1, MOST_CHANNELS)
+    _expect(good, "width", width, f'"classes" or a whole number from 1 to {MOST_CHANNELS}')
+    good = long_side is None or _whole(long_side, 1, MOST_PIXELS_A_SIDE)
+    _expect(good, "long_side", long_side, f"null or a whole number up to {MOST_PIXELS_A_SIDE}")
+    architecture = values["architecture"]
+    known = isinstance(architecture, str) and architecture in STRIDES
+    _expect(known, "architecture", architecture, f"one of {', '.join(STRIDES)}")
+    _expect(isinstance(values["encoder"], str), "encoder", values["encoder"], "a name")
+    _expect(isinstance(values["card"], dict), "card", values["card"], "an object")
+    return Spec(
+        architecture=architecture,
+        encoder=values["encoder"],
+        width=width,
+        class_names=tuple(names),
+        palette=tuple((r, g, b) for r, g, b in palette),
+        mean=tuple(map(float, values["mean"])),
+        std=tuple(map(float, values["std"])),
+        card=values["card"],
+        long_side=long_side,
+    )
+
+
+def _items(values: Mapping[str, Any], name: str, of: type | tuple[type, ...]) -> list[Any]:
+    """The list in a field, once all its items are of one type; true and false are no numbers."""
+    found = values[name]
+    good = isinstance(found, list | tuple) and all(
+        isinstance(item, of) and not isinstance(item, bool) for item in found
+    )
+    _expect(good, name, found, "a list of the right type")
+    return list(found)
+
+
+def _whole(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _expect(good: bool, name: str, found: Any, expected: str) -> None:
+    if not good:
+        raise ArgumentError(f"{name} is {str(found)[:80]}, but {expected} was expected")

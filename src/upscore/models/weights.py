@@ -1,0 +1,143 @@
+"""Save a network as a checkpoint, and build it again: the part of checkpoints that needs torch."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from upscore.errors import CheckpointError
+from upscore.io.atomic import make_folder, write_bytes, write_json
+from upscore.models.checkpoint import (
+    FORMAT,
+    MAX_BYTES,
+    read_checkpoint,
+    read_description,
+    verified,
+    weights_name,
+)
+from upscore.models.fcn import FCN, build
+from upscore.models.graph import graph_of
+from upscore.models.spec import Spec
+
+
+def normalise(images: Tensor, spec: Spec) -> Tensor:
+    """`(images / 255 - mean) / std`: N x 3 x H x W uint8 RGB to float32, on the same device."""
+    mean = torch.tensor(spec.mean, device=images.device).view(-1, 1, 1) * 255
+    std = torch.tensor(spec.std, device=images.device).view(-1, 1, 1) * 255
+    return (images.float() - mean) / std
+
+
+def save(folder: str | Path, model: FCN, spec: Spec, *, dtype: torch.dtype | None = None) -> None:
+    """Write a checkpoint, replacing one in `folder`; `dtype=torch.float16` halves its size."""
+    tensors = {
+        name: value.to(dtype) if dtype and value.is_floating_point() else value
+        for name, value in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    content, digest = _safetensors(tensors)
+    weights = weights_name("model", digest)
+    graph = graph_of(spec, content, weights)
+    files, description = {weights: content}, {"format": FORMAT, "sha256": digest}
+    if graph is not None:
+        files[str(Path(weights).with_suffix(".onnx"))] = graph
+        description["graph_sha256"] = hashlib.sha256(graph).hexdigest()
+    _replace(Path(folder), "model", files, description | asdict(spec))
+
+
+def load(source: str | Path = "bundled", device: str | torch.device = "cpu") -> tuple[FCN, Spec]:
+    """Return a checkpoint's network in evaluation mode and its `Spec`.
+
+    `source` is "bundled", a checkpoint's folder or a run's. For predictions use `upscore.load`,
+    which needs no torch. Raises CheckpointError as `read_checkpoint` does.
+    """
+    checkpoint = read_checkpoint(source)
+    return network_of(checkpoint.spec, checkpoint.weights).to(device), checkpoint.spec
+
+
+def network_of(spec: Spec, weights: Path) -> FCN:
+    """The network of a spec with the weights of a verified file, in evaluation mode."""
+    state = _tensors(weights.read_bytes(), weights)
+    try:
+        model = build(
+            spec.architecture, len(spec.class_names), encoder=spec.encoder, width=spec.width
+        )
+        missing, extra = model.load_state_dict(
+            {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=False
+        )
+    except (ValueError, RuntimeError) as error:  # unknown names; shapes that differ
+        raise CheckpointError(
+            f"{weights} does not hold what its model.json says: {error}"
+        ) from error
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or extra:
+        raise CheckpointError(
+            f"{weights} does not hold a {spec.architecture} on {spec.encoder}: "
+            f"missing {missing[:3]}, unexpected {extra[:3]}"
+        )
+    return model.eval()
+
+
+def add_graph(folder: str | Path) -> None:
+    """Write a checkpoint again in today's format, with the graph that earlier ones lacked."""
+    checkpoint = read_checkpoint(folder)
+    state = _tensors(checkpoint.weights.read_bytes(), checkpoint.weights)
+    half = any(tensor.dtype == torch.float16 for tensor in state.values())
+    network = network_of(checkpoint.spec, checkpoint.weights)
+    save(checkpoint.folder, network, checkpoint.spec, dtype=torch.float16 if half else None)
+
+
+def write_tensors(
+    folder: str | Path, stem: str, tensors: Mapping[str, Tensor], description: Mapping[str, Any]
+) -> None:
+    """Write stem-<hash>.safetensors, then stem.json that names it, then drop the one before."""
+    content, digest = _safetensors(tensors)
+    values = {"format": FORMAT, "sha256": digest, **description}
+    _replace(Path(folder), stem, {weights_name(stem, digest): content}, values)
+
+
+def read_tensors(folder: Path, stem: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What `write_tensors` wrote: the description without format and hash, and the tensors.
+
+    Raises:
+        CheckpointError: JSON of another kind, a newer format, weights missing, cut or changed.
+    """
+    path = folder / f"{stem}.json"
+    description = read_description(path)
+    digest = description.pop("sha256")
+    del description["format"]
+    weights = folder / weights_name(stem, digest)
+    return description, _tensors(verified(weights, digest, path, MAX_BYTES), weights)
+
+
+def _safetensors(tensors: Mapping[str, Tensor]) -> tuple[bytes, str]:
+    """The content of a safetensors file, and its hash."""
+    content = save_tensors({name: value.detach().contiguous() for name, value in tensors.items()})
+    return content, hashlib.sha256(content).hexdigest()
+
+
+def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
+    try:
+        return dict(load_tensors(content))
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is no safetensors file: {error}") from error
+
+
+def _replace(
+    folder: Path, stem: str, files: Mapping[str, bytes], description: Mapping[str, Any]
+) -> None:
+    """Write the files, then the JSON that names them, then drop those that it named before."""
+    make_folder(folder)
+    for name, content in files.items():
+        write_bytes(folder / name, content)
+    write_json(folder / f"{stem}.json", description)
+    for suffix in ("safetensors", "onnx"):
+        for old in folder.glob(f"{stem}-*.{suffix}"):
+            if old.name not in files:
+                old.unlink()

@@ -1,0 +1,146 @@
+"""Every engine gives the scores of the network, at every size; loading says what it cannot do."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import upscore
+from upscore import models
+from upscore.errors import ArgumentError, CheckpointError
+from upscore.models.graph import FromPhotos, trace
+from upscore.models.spec import Spec
+
+NAMES = ("ground", "cat", "dog")
+PALETTE = ((0, 0, 0), (200, 0, 0), (0, 0, 200))
+SIZES = [(1, 1, 1), (2, 7, 1), (1, 31, 65), (3, 64, 96), (1, 100, 333)]
+ENGINES = ("onnxruntime", "openvino", "torch")
+
+
+def saved(folder, architecture="fcn8s", encoder="test_efficientnet", width=16, dtype=None):
+    torch.manual_seed(0)
+    network = models.build(architecture, 3, encoder=encoder, width=width).eval()
+    spec = Spec(architecture, encoder, width, NAMES, PALETTE, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    models.save(folder, network, spec, dtype=dtype)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return saved(tmp_path_factory.mktemp("model"))
+
+
+def photos(n, height, width):
+    return np.random.default_rng(height).integers(0, 256, (n, height, width, 3), np.uint8)
+
+
+def expected(model, batch):
+    """The scores of the network on photos that it pads by itself."""
+    network, spec = models.load(model)
+    pixels = models.normalise(torch.from_numpy(batch).permute(0, 3, 1, 2), spec)
+    with torch.inference_mode():
+        return network(pixels).numpy()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_scores_are_those_of_the_network(model, engine, size):
+    batch = photos(*size)
+    scores = np.asarray(upscore.load(model, engine).scores(batch))
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, expected(model, batch), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_labels_of_a_batch_are_those_of_its_photos(model, engine):
+    segmenter = upscore.load(model, engine).at(64)
+    batch = photos(3, 50, 80)[:, ::-1, ::-1]  # of any strides
+    labels = segmenter.labels(batch)
+    assert (labels.dtype, labels.shape) == (np.uint8, (3, 50, 80))
+    for photo, one in zip(batch, labels, strict=True):
+        assert (segmenter.labels(photo) != one).mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("architecture", "encoder", "width"),
+    [
+        ("fcn4s", "test_resnet", "classes"),
+        ("fcn32s", "test_efficientnet", 16),
+        ("fcn16s", "test_convnext", 8),
+        ("fcn4s", "mobilenetv3_small_050", 8),
+    ],
+)
+def test_the_graph_of_any_network_is_the_network(architecture, encoder, width, tmp_path):
+    saved(tmp_path, architecture, encoder, width)
+    batch = photos(2, 65, 40)
+    scores = upscore.load(tmp_path, "onnxruntime").scores(batch)
+    np.testing.assert_allclose(scores, expected(tmp_path, batch), rtol=1e-3, atol=1e-4)
+
+
+def test_half_precision_weights_are_read_by_the_graph(tmp_path):
+    saved(tmp_path, dtype=torch.float16)
+    batch = photos(1, 64, 64)
+    for engine in ENGINES:
+        scores = np.asarray(upscore.load(tmp_path, engine).scores(batch))
+        np.testing.assert_allclose(scores, expected(tmp_path, batch), rtol=1e-4, atol=1e-4)
+
+
+def test_bfloat16_is_close(model):
+    batch = photos(1, 64, 96)
+    scores = upscore.load(model, "openvino", precision="bfloat16").scores(batch)
+    whole = expected(model, batch)
+    assert np.abs(scores - whole).max() < 0.05 * np.abs(whole).max()
+
+
+def test_a_graph_that_depends_on_the_size_is_none():
+    class Fixed(nn.Module):
+        def forward(self, x):
+            return x[..., :: x.shape[-1] // 8]
+
+    mean = (0.5, 0.5, 0.5)
+    assert trace(FromPhotos(nn.Conv2d(3, 2, 1), mean, mean)) is not None
+    assert trace(FromPhotos(Fixed(), mean, mean)) is None
+
+
+def without_graph(folder):
+    """Make a checkpoint one of the first format."""
+    path = folder / "model.json"
+    values = json.loads(path.read_text())
+    del values["graph_sha256"]
+    values |= {"format": 1, "classes": values.pop("class_names")}
+    path.write_text(json.dumps(values))
+    next(folder.glob("*.onnx")).unlink()
+
+
+def test_a_checkpoint_of_the_first_format_runs_with_torch_and_says_how_to_add_a_graph(tmp_path):
+    saved(tmp_path)
+    batch = photos(1, 40, 40)
+    scores = upscore.load(tmp_path, "torch").scores(batch)
+    without_graph(tmp_path)
+    with pytest.warns(UserWarning, match="--format checkpoint"):
+        segmenter = upscore.load(tmp_path)
+    assert segmenter.engine.name == "torch"
+    torch.testing.assert_close(segmenter.scores(batch), scores)
+    with pytest.raises(CheckpointError, match=r"no graph for onnxruntime.*--format checkpoint"):
+        upscore.load(tmp_path, "onnxruntime")
+    models.add_graph(tmp_path)
+    segmenter = upscore.load(tmp_path)
+    assert segmenter.engine.name == "onnxruntime"
+    np.testing.assert_allclose(segmenter.scores(batch), scores.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_what_cannot_be_is_said(model):
+    with pytest.raises(ArgumentError, match="engine must be auto, onnxruntime, openvino, torch"):
+        upscore.load(model, "tensorrt")
+    with pytest.raises(ArgumentError, match="runs on the CPU, not on cuda"):
+        upscore.load(model, "onnxruntime", "cuda")
+    with pytest.raises(ArgumentError, match="bfloat16 needs openvino"):
+        upscore.load(model, "torch", precision="bfloat16")
+    segmenter = upscore.load(model)
+    for wrong in (np.zeros((8, 8, 3), np.uint8), np.zeros((1, 8, 8, 3)), np.zeros((0, 8, 8, 3))):
+        with pytest.raises(ArgumentError, match="uint8 of N x H x W x 3"):
+            segmenter.scores(wrong)
+    with pytest.raises(ArgumentError, match="long_side must be at least 1"):
+        segmenter.at(0)
