@@ -40,7 +40,7 @@ def test_predict(tmp_path):
 
 def test_predictor():
     code = "import upscore; print(list(upscore.Predictor()(sys.argv[1]).areas))"
-    assert run(code, samples()["cat"]) == "['background', 'cat']\n"
+    assert run(code, samples()["cat"]) == "['cat', 'background']\n"
 
 
 def test_evaluate(tmp_path):

@@ -11,7 +11,8 @@ from upscore.heads.argmax import eager as eager_labels
 from upscore.heads.argmax import gpu as gpu_labels
 from upscore.heads.cross_entropy import eager as eager_loss
 from upscore.heads.cross_entropy import gpu as gpu_loss
-from upscore.heads.grid import interpolate_tensor
+from upscore.heads.cross_entropy.options import Options
+from upscore.heads.grid import CORNERS, HALF_PIXEL, Grid, interpolate_tensor
 
 # The interpreter computes in NumPy, which warns of infinities and NaNs.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -20,19 +21,19 @@ DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 
 # scores N x C x h x w, labels H x W, grid
 RAGGED = [
-    ((1, 11, 3, 5), (24, 40), {}),
-    ((2, 18, 2, 20), (9, 133), {}),  # more than one tile of columns and block of classes
-    ((1, 17, 3, 3), (31, 23), {"align_corners": True}),
-    ((2, 5, 4, 6), (14, 21), {"stride": 4}),
-    ((1, 4, 2, 2), (21, 19), {"stride": 8}),  # held at the edges
-    ((1, 3, 1, 1), (4, 5), {}),
-    ((1, 1, 4, 3), (9, 10), {}),
-    ((1, 2, 1, 6), (7, 6), {}),
-    ((1, 6, 9, 1), (5, 3), {"align_corners": True}),
-    ((2, 7, 9, 13), (4, 3), {}),  # smaller than the scores
-    ((1, 20, 1, 3), (40, 1), {}),
+    ((1, 11, 3, 5), (24, 40), HALF_PIXEL),
+    ((2, 18, 2, 20), (9, 133), HALF_PIXEL),  # more than one tile of columns and block of classes
+    ((1, 17, 3, 3), (31, 23), CORNERS),
+    ((2, 5, 4, 6), (14, 21), Grid("fcn", 4)),
+    ((1, 4, 2, 2), (21, 19), Grid("fcn", 8)),  # held at the edges
+    ((1, 3, 1, 1), (4, 5), HALF_PIXEL),
+    ((1, 1, 4, 3), (9, 10), HALF_PIXEL),
+    ((1, 2, 1, 6), (7, 6), HALF_PIXEL),
+    ((1, 6, 9, 1), (5, 3), CORNERS),
+    ((2, 7, 9, 13), (4, 3), HALF_PIXEL),  # smaller than the scores
+    ((1, 20, 1, 3), (40, 1), HALF_PIXEL),
 ]
-IDS = ["x".join(map(str, (*s, *size))) + "".join(grid) for s, size, grid in RAGGED]
+IDS = ["x".join(map(str, (*s, *size))) + grid.name for s, size, grid in RAGGED]
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -62,9 +63,9 @@ def labels_of(scores: torch.Tensor, size: tuple[int, int], **options: object) ->
     return labels
 
 
-def check_labels(labels: torch.Tensor, scores: torch.Tensor, **grid: object) -> None:
+def check_labels(labels: torch.Tensor, scores: torch.Tensor, grid: Grid = HALF_PIXEL) -> None:
     """The labels are float64's, but for classes that lie within the rounding of float32."""
-    full = interpolate_tensor(scores.double(), labels.shape[1:], **grid)
+    full = interpolate_tensor(scores.double(), labels.shape[1:], grid)
     best = full.argmax(1)
     short = full.amax(1) - full.gather(1, labels.long()[:, None])[:, 0]
     rounding = 4 * torch.finfo(torch.float32).eps * full.abs().amax()
@@ -75,7 +76,7 @@ def check_labels(labels: torch.Tensor, scores: torch.Tensor, **grid: object) -> 
 @pytest.mark.parametrize(("shape", "size", "grid"), RAGGED, ids=IDS)
 def test_labels_of_ragged_shapes(shape, size, grid):
     scores = random(*shape)
-    check_labels(labels_of(scores, size, **grid), scores, **grid)
+    check_labels(labels_of(scores, size, grid=grid), scores, grid)
 
 
 @pytest.mark.parametrize("classes", [3, 40])
@@ -97,11 +98,13 @@ def test_labels_of_float64_are_computed_in_it():
     assert (labels_of(scores, (12, 12)) == 2).all()
 
 
-def check_confidence(kind: str, scores: torch.Tensor, size: tuple[int, int], **grid: object):
+def check_confidence(
+    measure: str, scores: torch.Tensor, size: tuple[int, int], grid: Grid = HALF_PIXEL
+):
     found = torch.full((len(scores), *size), 7.0, device=DEVICE)
     expected, labels = torch.empty_like(found), torch.empty_like(found, dtype=torch.uint8)
-    labels_of(scores, size, confidence=found, kind=kind, **grid)
-    eager_labels.argmax(scores.double(), labels, expected, kind=kind, **grid)
+    labels_of(scores, size, confidence=found, measure=measure, grid=grid)
+    eager_labels.argmax(scores.double(), labels, expected, measure=measure, grid=grid)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=5e-6, equal_nan=True)
 
 
@@ -142,8 +145,8 @@ def test_indices_have_64_bits(axis):
     gpu_labels.argmax(scores, labels)
     check_labels(labels, scores)
     case = (scores, make_target(scores, (8, 8)), None, None)
-    ours = gpu_loss.cross_entropy(*case, **OPTIONS, per_pixel=False, with_gradient=True)
-    truth = truth_of(*case, **OPTIONS, per_pixel=False, dtype=torch.float64)
+    ours = gpu_loss.cross_entropy(*case, options=OPTIONS, with_gradient=True)
+    truth = truth_of(*case, options=OPTIONS, dtype=torch.float64)
     assert all(off(got, exact) < 1e-6 for got, exact in zip(ours, truth, strict=True))
 
 
@@ -160,14 +163,14 @@ def test_nan_is_the_greatest(bad):
     for size in [(14, 15), (2, 9), (5, 3)]:
         full = interpolate_tensor(scores.double(), size)
         assert torch.equal(labels_of(scores, size).long(), full.argmax(1))
-    for kind in ("probability", "margin", "entropy"):
-        check_confidence(kind, scores[:, 5:9], (5, 7))
+    for measure in ("probability", "margin", "entropy"):
+        check_confidence(measure, scores[:, 5:9], (5, 7))
 
 
-@pytest.mark.parametrize("kind", ["probability", "margin", "entropy"])
+@pytest.mark.parametrize("measure", ["probability", "margin", "entropy"])
 @pytest.mark.parametrize(("shape", "size", "grid"), RAGGED[2::4], ids=IDS[2::4])
-def test_confidence(kind, shape, size, grid):
-    check_confidence(kind, random(*shape), size, **grid)
+def test_confidence(measure, shape, size, grid):
+    check_confidence(measure, random(*shape), size, grid)
 
 
 def test_the_public_argmax_reaches_the_kernels():
@@ -188,14 +191,14 @@ def make_target(scores: torch.Tensor, size: tuple[int, int], dtype=torch.int64) 
     return torch.from_numpy(target).to(DEVICE, dtype)
 
 
-OPTIONS = {"ignore_index": 255, "label_smoothing": 0.0, "align_corners": False, "stride": None}
+OPTIONS = Options(ignore_index=255, label_smoothing=0.0, grid=HALF_PIXEL, per_pixel=False)
 
 
-def truth_of(scores, target, weight, factor, *, dtype, per_pixel, **options):
+def truth_of(scores, target, weight, factor, *, options, dtype):
     """The unfused losses, weight and gradient in `dtype`."""
     scores = scores.detach().to(dtype).requires_grad_()
     weight = None if weight is None else weight.to(dtype)
-    losses, total = eager_loss.cross_entropy(scores, target, weight, per_pixel=per_pixel, **options)
+    losses, total = eager_loss.cross_entropy(scores, target, weight, options)
     (losses.sum() if factor is None else (losses * factor).sum()).backward()
     return losses.detach(), total, scores.grad
 
@@ -210,15 +213,15 @@ def off(x: torch.Tensor, truth: torch.Tensor) -> float:
 def test_loss_and_gradient(i):
     shape, size, grid = RAGGED[i]
     weighted, per_pixel = i % 2 == 1, i % 3 == 1
-    options = {**OPTIONS, **grid, "label_smoothing": 0.1 if weighted else 0.0}
+    options = Options(255, 0.1 if weighted else 0.0, grid, per_pixel)
     scores = random(*shape)
     target = make_target(scores, size, torch.uint8 if per_pixel else torch.int64)
     weight = random(shape[1]).abs() + 0.1 if weighted else None
     factor = random(len(scores), *size) if per_pixel else None
     case = (scores, target, weight, factor)
-    ours = gpu_loss.cross_entropy(*case, **options, per_pixel=per_pixel, with_gradient=True)
-    truth = truth_of(*case, **options, per_pixel=per_pixel, dtype=torch.float64)
-    plain = truth_of(*case, **options, per_pixel=per_pixel, dtype=torch.float32)
+    ours = gpu_loss.cross_entropy(*case, options=options, with_gradient=True)
+    truth = truth_of(*case, options=options, dtype=torch.float64)
+    plain = truth_of(*case, options=options, dtype=torch.float32)
     for name, got, exact, same in zip(
         ("loss", "weight", "gradient"), ours, truth, plain, strict=True
     ):
@@ -227,13 +230,13 @@ def test_loss_and_gradient(i):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_loss_in_float64(weighted):
-    options = {**OPTIONS, "label_smoothing": 0.2 * weighted}
+    options = OPTIONS._replace(label_smoothing=0.2 * weighted)
     scores = random(1, 17, 3, 4).double()
     target = make_target(scores, (13, 19))
     weight = random(17).double().abs() if weighted else None
     case = (scores, target, weight, None)
-    ours = gpu_loss.cross_entropy(*case, **options, per_pixel=False, with_gradient=True)
-    truth = truth_of(*case, **options, per_pixel=False, dtype=torch.float64)
+    ours = gpu_loss.cross_entropy(*case, options=options, with_gradient=True)
+    truth = truth_of(*case, options=options, dtype=torch.float64)
     assert all(off(got, exact) < 1e-14 for got, exact in zip(ours, truth, strict=True))
 
 
@@ -243,8 +246,8 @@ def test_loss_of_any_strides(i):
     wide = make_target(scores, (20, 30))
     target = wide[:, ::2, ::2] if i % 2 else wide.transpose(1, 2)[:, :9, 1:21]
     case = (scores, target, None, None)
-    ours = gpu_loss.cross_entropy(*case, **OPTIONS, per_pixel=False, with_gradient=True)
-    truth = truth_of(*case, **OPTIONS, per_pixel=False, dtype=torch.float64)
+    ours = gpu_loss.cross_entropy(*case, options=OPTIONS, with_gradient=True)
+    truth = truth_of(*case, options=OPTIONS, dtype=torch.float64)
     assert all(off(got, exact) < 1e-6 for got, exact in zip(ours, truth, strict=True))
 
 
@@ -252,8 +255,8 @@ def test_loss_of_any_strides(i):
 def test_loss_of_half_precision_is_computed_in_float32(dtype):
     scores = random(1, 5, 4, 6).to(dtype)
     case = (scores, make_target(scores, (15, 22)), None, None)
-    ours = gpu_loss.cross_entropy(*case, **OPTIONS, per_pixel=False, with_gradient=True)
-    truth = truth_of(*case, **OPTIONS, per_pixel=False, dtype=torch.float64)
+    ours = gpu_loss.cross_entropy(*case, options=OPTIONS, with_gradient=True)
+    truth = truth_of(*case, options=OPTIONS, dtype=torch.float64)
     assert ours[2].dtype == torch.float32
     assert all(off(got, exact) < 1e-6 for got, exact in zip(ours, truth, strict=True))
 
@@ -262,8 +265,7 @@ def test_the_gradient_is_the_same_every_time():
     scores = random(1, 3, 9, 18)
     case = (scores, make_target(scores, (23, 40)), None, None)
     first, again = (
-        gpu_loss.cross_entropy(*case, **OPTIONS, per_pixel=False, with_gradient=True)
-        for _ in range(2)
+        gpu_loss.cross_entropy(*case, options=OPTIONS, with_gradient=True) for _ in range(2)
     )
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
@@ -271,9 +273,7 @@ def test_the_gradient_is_the_same_every_time():
 def test_all_ignored_is_zero():
     scores = random(2, 3, 4, 5)
     target = torch.full((2, 12, 15), 255, device=DEVICE)
-    found = gpu_loss.cross_entropy(
-        scores, target, None, **OPTIONS, per_pixel=False, with_gradient=True
-    )
+    found = gpu_loss.cross_entropy(scores, target, None, options=OPTIONS, with_gradient=True)
     assert [float(x.abs().sum()) for x in found] == [0, 0, 0]
 
 
@@ -284,7 +284,7 @@ def test_a_label_outside_the_classes_is_named(label):
     target[1, 3, 4] = target[1, 7, 2] = label
     with pytest.raises(ValueError, match=rf"target holds label {label} at \(1, 3, 4\), .*0 to 2"):
         gpu_loss.cross_entropy(
-            random(2, 3, 4, 5), target, None, **OPTIONS, per_pixel=False, with_gradient=False
+            random(2, 3, 4, 5), target, None, options=OPTIONS, with_gradient=False
         )
 
 

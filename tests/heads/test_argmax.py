@@ -157,7 +157,9 @@ def test_what_is_not_finite_is_as_in_torch(backend, value, grid):
     scores[torch.rand(scores.shape, generator=torch.Generator().manual_seed(1)) < 0.03] = value
     scores[:, 1] = -torch.inf
     size = (64, 128)
-    expected = interpolate_tensor(scores.double(), size, Grid("fcn", **grid) if grid else HALF_PIXEL)
+    expected = interpolate_tensor(
+        scores.double(), size, Grid("fcn", **grid) if grid else HALF_PIXEL
+    )
     expected = expected.argmax(1)
     assert torch.equal(argmax(scores, size, backend=backend, **grid).long(), expected)
     array = argmax(scores.numpy(), size, backend=backend, **grid)

@@ -51,10 +51,10 @@ FLOATS = ("confidence", "x_weight", "y_weight", "factors", "every_class", "log_s
 POINTERS |= dict.fromkeys((*FLOATS, "totals", "factor", "gradient"), "*fp32")
 TILE = {"ROWS": 8, "COLUMNS": 128}
 KERNELS = {
-    "labels": ("_labels", TILE | {"KIND": None, "BOUNDED": True, "CLASSES": 16, "CELLS": 32}),
+    "labels": ("_labels", TILE | {"MEASURE": None, "BOUNDED": True, "CLASSES": 16, "CELLS": 32}),
     "confidence": (
         "_labels",
-        TILE | {"KIND": "entropy", "BOUNDED": False, "CLASSES": 1, "CELLS": 1},
+        TILE | {"MEASURE": "entropy", "BOUNDED": False, "CLASSES": 1, "CELLS": 1},
     ),
     "loss": ("_forward", TILE | {"PER_PIXEL": False, "SMOOTHED": True}),
     "gradient": (

@@ -145,7 +145,7 @@ def _transpose(value: Any, filters: Any, axes: Sequence[geometry.Axis], *, group
         )
         return y[:, :, kept[0], kept[1]].permute(0, 2, 3, 1)
     pads, output_padding = zip(*map(geometry.to_onnx, axes), strict=True)
-    y = definition.conv_transpose(
+    array = definition.conv_transpose(
         np.transpose(value, (0, 3, 1, 2)),
         np.transpose(filters, (3, 2, 0, 1)),
         stride=stride,
@@ -153,4 +153,4 @@ def _transpose(value: Any, filters: Any, axes: Sequence[geometry.Axis], *, group
         output_padding=output_padding,
         groups=groups,
     )
-    return np.transpose(y, (0, 2, 3, 1)).astype(value.dtype)
+    return np.transpose(array, (0, 2, 3, 1)).astype(value.dtype)

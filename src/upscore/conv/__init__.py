@@ -1,5 +1,6 @@
 """The transposed convolution: check the arguments, choose a backend, run it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ def conv_transpose3d(
     return _conv_transpose(3, input, weight, bias, geometry, output_size, backend)
 
 
-PUBLIC = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}
+PUBLIC: dict[int, Callable[..., Any]] = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}
 
 
 def _conv_transpose(

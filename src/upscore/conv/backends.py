@@ -108,6 +108,7 @@ def _depthwise(separable: bool) -> Callable[[Any, Any, Any, Case], Any]:
 
         sizes = (case.size_in, case.size_out, case.stride, case.padding)
         if separable:
+            assert case.factors is not None  # else it could not serve the case
             return Separable(case.factors, *sizes).forward(x, bias)
         return Depthwise(weight[:, 0], *sizes).forward(x, bias)
 

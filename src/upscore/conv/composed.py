@@ -4,6 +4,7 @@ Every function takes x (N, C, *size), weight (C, O // groups, *kernel), bias (O)
 checked case, and returns (N, O, *size_out).
 """
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from math import prod
 from typing import Any
@@ -175,7 +176,7 @@ def autocast(*tensors: Any) -> Any:
     )
 
 
-FUNCTIONS = {
+FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch": native,
     "subkernels": subkernels,
     "matmul": matmul,

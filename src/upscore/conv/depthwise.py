@@ -16,6 +16,7 @@ Sizes = tuple[int, ...]
 CHUNK = 512
 # Outputs that take some 40 microseconds, several times as long as waking a thread.
 WORTH_A_THREAD = 2**17
+INDICES = 6  # lists of indices that forward kernels keep: see mixing_kernels
 
 
 def tiles(filters: Array, stride: int, width: int) -> Array:
@@ -53,14 +54,12 @@ class _Launch:
         self.dtype, self.kernel, self.size_in, self.size_out = dtype, kernel, size_in, size_out
         self.ones = (1,) * (3 - len(stride))
         nothing = (0,) * len(self.ones)
-        self.geometry = np.array(
-            [
-                self.ones + size_out,
-                self.ones + kernel,
-                self.ones + stride,
-                nothing + begin,
-            ]
-        )
+        axes = (self.ones + size_out, self.ones + kernel, self.ones + stride, nothing + begin)
+        self.geometry = np.array(axes)
+        self.groups = self.mixed = 1  # groups of output rows in a plane; input rows that one mixes
+        for size, taps, step, cut in list(zip(*axes, strict=True))[:2]:
+            self.groups *= (cut + size - 1) // step + 1 - cut // step
+            self.mixed *= -(-taps // step)
         # Of the last axis: what is kept of a full row, and where that ends.
         self.width, self.end = size_out[-1], begin[-1] + size_out[-1]
 
@@ -68,11 +67,9 @@ class _Launch:
         """The output of x (N, C, *size); as the bits of bfloat16 if asked for."""
         # NumPy asks for large pages, which makes writing a large new array twice as fast.
         out = np.empty((*x.shape[:2], *self.size_out), np.int16 if bfloat16 else self.dtype)
-        size, _, stride, begin = self.geometry[:, :2]
-        groups = ((begin + size - 1) // stride + 1 - begin // stride).prod()
         share(
             self.FORWARD,
-            tasks := len(out) * out.shape[1] * int(groups),
+            tasks := len(out) * out.shape[1] * self.groups,
             self._rows(x),
             *self.taps,
             np.zeros(x.shape[1], self.dtype) if bias is None else bias,
@@ -101,9 +98,8 @@ class _Launch:
 
     def _forward_scratch(self) -> tuple[Array, Array, Array]:
         """A line for each input row that an output row mixes, an output row, and indices."""
-        _, kernel, stride, _ = self.geometry[:, :2]
-        count = int((-(-kernel // stride)).prod())
-        return self._lines(count), np.empty(self.width, self.dtype), np.full((5, count), -1)
+        indices = np.full((INDICES, self.mixed), -1)
+        return self._lines(self.mixed), np.empty(self.width, self.dtype), indices
 
     def _lines(self, count: int) -> Array:
         """Zeros of `count` lines."""
@@ -134,7 +130,7 @@ class Depthwise(_Launch):
         self, filters: Array, size_in: Sizes, size_out: Sizes, stride: Sizes, begin: Sizes
     ) -> None:
         super().__init__(filters.dtype, filters.shape[1:], size_in, size_out, stride, begin)
-        filters = filters.reshape(-1, *self.geometry[1])
+        filters = filters.reshape(-1, *self.ones, *self.kernel)
         self.taps = (tiles(filters, stride[-1], size_out[-1]),)
         self.stride = stride[-1]
         self.count = -(-self.kernel[-1] // self.stride)  # taps that an output mixes along a row
@@ -189,7 +185,7 @@ class Separable(_Launch):
         columns, rows = factors.columns, factors.rows
         kernel = (*columns.shape[1:], rows.shape[1])
         super().__init__(rows.dtype, kernel, size_in, size_out, stride, begin)
-        self.taps = (rows, columns.reshape(-1, *self.geometry[1, :2]))
+        self.taps = (rows, columns.reshape(-1, *(self.ones + kernel)[:2]))
         self.length = max(self.end, (size_in[-1] - 1) * stride[-1] + kernel[-1])
 
     def _lines(self, count: int) -> Array:

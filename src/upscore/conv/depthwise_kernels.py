@@ -18,9 +18,17 @@ makes for each thread.
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from upscore.conv.mixing_kernels import (
+    KERNEL_Y,
+    KERNEL_Z,
+    MADE_OF,
+    MIXED,
+    STALE,
+    list_lines,
+    place_lines,
+)
 from upscore.kernels.bfloat16 import narrow, widen
 from upscore.kernels.compile import part
 
@@ -54,6 +62,12 @@ def _gather(line: Array, times: int, row: Array) -> None:
             row[j] = total
 
 
+@part()
+def _added(target: Array, line: Array) -> None:
+    for i in range(len(target)):
+        target[i] += line[i]
+
+
 @part(fastmath={"contract"})
 def _tiled(target: Array, tile: Array, line: Array) -> None:
     for i in range(len(target)):
@@ -68,10 +82,11 @@ def _two_tiled(target: Array, tile: Array, line: Array, tile_b: Array, line_b: A
 
 @part()
 def _write_row(
-    target: Array, start: Any, tiles: Array, taps_z: Array, taps_y: Array, lines: Array,
-    used: Array, count: int, begin: int, stride: int,
+    target: Array, start: Any, tiles: Array, indices: Array, count: int, lines: Array, begin: int,
+    stride: int,
 ) -> None:  # fmt: skip
-    """Write an output row: `start` and the lines `used[:count]`, each times its tiles."""
+    """Write an output row: `start` and the lines that it mixes, each times its tiles."""
+    z, y, mixed = indices[KERNEL_Z], indices[KERNEL_Y], indices[MIXED]
     _, _, taps, chunk = tiles.shape
     # Where the kernel is no multiple of the stride, its last taps meet a second line, which is
     # zero where the kernel has ended, so that a NaN there does not count.
@@ -83,7 +98,7 @@ def _write_row(
         piece = target[lo - begin : hi - begin]
         piece[:] = start
         for k in range(count):
-            line, tile = lines[used[k]], tiles[taps_z[k], taps_y[k]]
+            line, tile = lines[mixed[k]], tiles[z[k], y[k]]
             if taps == 2:
                 second = line[last, a - stride : b - stride]
                 _two_tiled(piece, tile[0, u:v], line[0, a:b], tile[1, u:v], second)
@@ -98,58 +113,37 @@ def forward(
     first: int, last: int, scratch: Any, x: Array, tiles: Array, bias: Array, out: Array,
     bits: Array, geometry: Array,
 ) -> None:  # fmt: skip
-    """A task: the output rows, of one plane, that mix the same input rows."""
-    lines, row, indices = scratch
-    # Lines stay for as long as tasks need them; `made_of` says of which input row.
-    made_of, slot, used, taps_z, taps_y = (
-        indices[0], indices[1], indices[2], indices[3], indices[4]
-    )  # fmt: skip
+    """A task: the output rows of one group of one plane."""
+    lines, wide, indices = scratch
     depth, height, _ = geometry[0]
     kz, ky, kx = geometry[1]
     sz, sy, sx = geometry[2]
     pz, py, px = geometry[3]
     _, d, h, _ = x.shape
     channels, _, _, taps, _ = tiles.shape
-    rows_z, rows_y = (kz + sz - 1) // sz, (ky + sy - 1) // sy
+    lead = (taps - 1) * sx
+    mixed_z, mixed_y = (kz + sz - 1) // sz, (ky + sy - 1) // sy
     first_z, first_y = pz // sz, py // sy
     groups_z = (pz + depth - 1) // sz + 1 - first_z
     groups_y = (py + height - 1) // sy + 1 - first_y
-    lead = (taps - 1) * sx
     for task in range(first, last):
         plane = task // (groups_z * groups_y)
-        mz, my = first_z + task // groups_y % groups_z, first_y + task % groups_y
+        z, y = first_z + task // groups_y % groups_z, first_y + task % groups_y
         channel = plane % channels
-        for tz in range(rows_z):
-            for ty in range(rows_y):
-                iz, iy = mz - tz, my - ty
-                if not (0 <= iz < d and 0 <= iy < h):
-                    slot[tz * rows_y + ty] = -1
-                    continue
-                k = slot[tz * rows_y + ty] = iz % rows_z * rows_y + iy % rows_y
-                input_row = (plane * d + iz) * h + iy
-                if made_of[k] == input_row:
-                    continue
-                made_of[k] = input_row
-                _repeat(x[plane, iz, iy], sx, sx, lines[k, 0, lead:])
-                if lines.shape[1] == 2:
-                    _repeat(x[plane, iz, iy], sx, kx - lead, lines[k, 1, lead:])
-        for rz in range(max(0, pz - mz * sz), min(sz, pz + depth - mz * sz)):
-            for ry in range(max(0, py - my * sy), min(sy, py + height - my * sy)):
-                oz, oy = mz * sz + rz - pz, my * sy + ry - py
-                count = 0
-                for tz in range((kz - rz + sz - 1) // sz):
-                    for ty in range((ky - ry + sy - 1) // sy):
-                        if slot[tz * rows_y + ty] >= 0:
-                            used[count] = slot[tz * rows_y + ty]
-                            taps_z[count] = rz + tz * sz
-                            taps_y[count] = ry + ty * sy
-                            count += 1
-                target = row if bits.size else out[plane, oz, oy]
-                _write_row(
-                    target, bias[channel], tiles[channel], taps_z, taps_y, lines, used, count, px, sx
-                )
+        for n in range(place_lines(indices, plane, z, y, mixed_z, mixed_y, d, h)):
+            k = indices[STALE, n]
+            row = indices[MADE_OF, k]
+            _repeat(x[plane, row // h % d, row % h], sx, sx, lines[k, 0, lead:])
+            if lines.shape[1] == 2:
+                _repeat(x[plane, row // h % d, row % h], sx, kx - lead, lines[k, 1, lead:])
+        for rz in range(max(0, pz - z * sz), min(sz, pz + depth - z * sz)):
+            for ry in range(max(0, py - y * sy), min(sy, py + height - y * sy)):
+                count = list_lines(indices, rz, ry, kz, ky, sz, sy, mixed_y)
+                oz, oy = z * sz + rz - pz, y * sy + ry - py
+                target = wide if bits.size else out[plane, oz, oy]
+                _write_row(target, bias[channel], tiles[channel], indices, count, lines, px, sx)
                 if bits.size:
-                    narrow(row, bits[plane, oz, oy])
+                    narrow(wide, bits[plane, oz, oy])
 
 
 @part()
@@ -158,7 +152,7 @@ def input_gradient(
     geometry: Array,
 ) -> None:  # fmt: skip
     """A task: one row of the gradient to the input, the ordinary strided convolution."""
-    lines, total, row = scratch
+    lines, total, wide = scratch
     depth, height, width = geometry[0]
     kz, ky, _ = geometry[1]
     sz, sy, sx = geometry[2]
@@ -174,8 +168,8 @@ def input_gradient(
             for ay in range(max(0, py - iy * sy), min(ky, py - iy * sy + height)):
                 oz, oy = iz * sz + az - pz, iy * sy + ay - py
                 if bits.size:
-                    widen(bits[plane, oz, oy], row)
-                source = row if bits.size else gradient[plane, oz, oy]
+                    widen(bits[plane, oz, oy], wide)
+                source = wide if bits.size else gradient[plane, oz, oy]
                 for q in range(px // chunk * chunk, end, chunk):
                     lo, hi = max(q, px), min(q + chunk, end)
                     piece = source[lo - px : hi - px]
@@ -183,8 +177,7 @@ def input_gradient(
                         _tiled(lines[t, lo:hi], tiles[channel, az, ay, t, lo - q : hi - q], piece)
         total[:] = 0
         for t in range(taps):
-            for i in range(w * sx):
-                total[i] += lines[t, t * sx + i]
+            _added(total, lines[t, t * sx : (t + w) * sx])
         _gather(total, sx, out[plane, iz, iy])
 
 
@@ -207,7 +200,7 @@ def weight_gradient(
     geometry: Array,
 ) -> None:  # fmt: skip
     """A task: the gradient to one channel's tiles, added to `out`, which is laid out like them."""
-    line, row = scratch
+    line, wide = scratch
     depth, height, _ = geometry[0]
     kz, ky, _ = geometry[1]
     sz, sy, sx = geometry[2]
@@ -224,6 +217,6 @@ def weight_gradient(
                         for ay in range(max(0, py - iy * sy), min(ky, py - iy * sy + height)):
                             oz, oy = iz * sz + az - pz, iy * sy + ay - py
                             if bits.size:
-                                widen(bits[plane, oz, oy], row)
-                            source = row if bits.size else gradient[plane, oz, oy]
+                                widen(bits[plane, oz, oy], wide)
+                            source = wide if bits.size else gradient[plane, oz, oy]
                             _correlate(out[task, az, ay], line, source, px, sx)

@@ -13,9 +13,17 @@ makes for each thread.
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from upscore.conv.mixing_kernels import (
+    KERNEL_Y,
+    KERNEL_Z,
+    MADE_OF,
+    MIXED,
+    STALE,
+    list_lines,
+    place_lines,
+)
 from upscore.kernels.bfloat16 import narrow, widen
 from upscore.kernels.compile import part
 
@@ -75,19 +83,18 @@ def _two_scaled(target: Array, start: Any, scale: Any, a: Array, scale_b: Any, b
 
 @part()
 def _write_row(
-    target: Array, start: Any, column: Array, taps_z: Array, taps_y: Array, lines: Array,
-    used: Array, count: int, begin: int,
-) -> None:  # fmt: skip
-    """Write an output row: `start` and the lines `used[:count]`, each times its column's number."""
+    target: Array, start: Any, column: Array, indices: Array, count: int, lines: Array, begin: int
+) -> None:
+    """Write an output row: `start` and the lines that it mixes, each times its column's number."""
+    z, y, mixed = indices[KERNEL_Z], indices[KERNEL_Y], indices[MIXED]
     end = begin + len(target)
     if count == 2:
-        a, b = lines[used[0], begin:end], lines[used[1], begin:end]
-        scale, scale_b = column[taps_z[0], taps_y[0]], column[taps_z[1], taps_y[1]]
-        _two_scaled(target, start, scale, a, scale_b, b)
+        a, b = lines[mixed[0], begin:end], lines[mixed[1], begin:end]
+        _two_scaled(target, start, column[z[0], y[0]], a, column[z[1], y[1]], b)
         return
     target[:] = start
     for k in range(count):
-        _scaled(target, column[taps_z[k], taps_y[k]], lines[used[k], begin:end])
+        _scaled(target, column[z[k], y[k]], lines[mixed[k], begin:end])
 
 
 @part()
@@ -95,52 +102,31 @@ def forward(
     first: int, last: int, scratch: Any, x: Array, rows: Array, columns: Array, bias: Array,
     out: Array, bits: Array, geometry: Array,
 ) -> None:  # fmt: skip
-    """A task: the output rows, of one plane, that mix the same input rows."""
+    """A task: the output rows of one group of one plane."""
     lines, wide, indices = scratch
-    # Lines stay for as long as tasks need them; `made_of` says of which input row.
-    made_of, slot, used, taps_z, taps_y = (
-        indices[0], indices[1], indices[2], indices[3], indices[4]
-    )  # fmt: skip
     depth, height, _ = geometry[0]
     kz, ky, _ = geometry[1]
     sz, sy, sx = geometry[2]
     pz, py, px = geometry[3]
     _, d, h, _ = x.shape
-    channels = len(rows)
-    rows_z, rows_y = (kz + sz - 1) // sz, (ky + sy - 1) // sy
+    mixed_z, mixed_y = (kz + sz - 1) // sz, (ky + sy - 1) // sy
     first_z, first_y = pz // sz, py // sy
     groups_z = (pz + depth - 1) // sz + 1 - first_z
     groups_y = (py + height - 1) // sy + 1 - first_y
     for task in range(first, last):
         plane = task // (groups_z * groups_y)
-        mz, my = first_z + task // groups_y % groups_z, first_y + task % groups_y
-        channel = plane % channels
-        for tz in range(rows_z):
-            for ty in range(rows_y):
-                iz, iy = mz - tz, my - ty
-                if not (0 <= iz < d and 0 <= iy < h):
-                    slot[tz * rows_y + ty] = -1
-                    continue
-                k = slot[tz * rows_y + ty] = iz % rows_z * rows_y + iy % rows_y
-                input_row = (plane * d + iz) * h + iy
-                if made_of[k] != input_row:
-                    made_of[k] = input_row
-                    _widened(x[plane, iz, iy], rows[channel], sx, lines[k])
-        for rz in range(max(0, pz - mz * sz), min(sz, pz + depth - mz * sz)):
-            for ry in range(max(0, py - my * sy), min(sy, py + height - my * sy)):
-                oz, oy = mz * sz + rz - pz, my * sy + ry - py
-                count = 0
-                for tz in range((kz - rz + sz - 1) // sz):
-                    for ty in range((ky - ry + sy - 1) // sy):
-                        if slot[tz * rows_y + ty] >= 0:
-                            used[count] = slot[tz * rows_y + ty]
-                            taps_z[count] = rz + tz * sz
-                            taps_y[count] = ry + ty * sy
-                            count += 1
+        z, y = first_z + task // groups_y % groups_z, first_y + task % groups_y
+        channel = plane % len(rows)
+        for n in range(place_lines(indices, plane, z, y, mixed_z, mixed_y, d, h)):
+            k = indices[STALE, n]
+            row = indices[MADE_OF, k]
+            _widened(x[plane, row // h % d, row % h], rows[channel], sx, lines[k])
+        for rz in range(max(0, pz - z * sz), min(sz, pz + depth - z * sz)):
+            for ry in range(max(0, py - y * sy), min(sy, py + height - y * sy)):
+                count = list_lines(indices, rz, ry, kz, ky, sz, sy, mixed_y)
+                oz, oy = z * sz + rz - pz, y * sy + ry - py
                 target = wide if bits.size else out[plane, oz, oy]
-                _write_row(
-                    target, bias[channel], columns[channel], taps_z, taps_y, lines, used, count, px
-                )
+                _write_row(target, bias[channel], columns[channel], indices, count, lines, px)
                 if bits.size:
                     narrow(wide, bits[plane, oz, oy])
 

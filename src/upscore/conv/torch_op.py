@@ -27,8 +27,10 @@ def depthwise(
         return y
     # What records nothing need not pass PyTorch's dispatcher, which takes as long as a small case.
     sizes = (case.size_in, case.size_out, case.stride, case.padding)
-    launch = Separable(case.factors, *sizes) if separable else Depthwise(_filters(weight), *sizes)
-    return _run(launch, x, bias)
+    if separable:
+        assert case.factors is not None  # else it could not serve the case
+        return _run(Separable(case.factors, *sizes), x, bias)
+    return _run(Depthwise(_filters(weight), *sizes), x, bias)
 
 
 def _run(launch: Depthwise | Separable, x: Tensor, bias: Tensor | None) -> Tensor:

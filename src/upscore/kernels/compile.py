@@ -130,7 +130,7 @@ def _loads(builder: Any, words: Any) -> Iterator[Any]:
 def _value(context: Any, builder: Any, kind: Any, words: Iterator[Any]) -> Any:
     """Make a value of Numba's type `kind` from the next words."""
     if isinstance(kind, types.BaseTuple):
-        items = [_value(context, builder, item, words) for item in tuple(kind)]
+        items = [_value(context, builder, item, words) for item in kind]  # type: ignore[attr-defined]
         return context.make_tuple(builder, kind, items)
     if isinstance(kind, types.NoneType):
         return context.get_dummy_value()

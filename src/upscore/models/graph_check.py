@@ -111,7 +111,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
         else:
             raise ArgumentError(f"it is no ONNX graph: wire type {wire}")
         if at + size > len(message):
-            raise IndexError("cut short")
+            raise ArgumentError("it is no ONNX graph: cut short")
         yield number, message[at : at + size]
         at += size
 

@@ -34,7 +34,7 @@ class Predictor:
         >>> predictor = upscore.Predictor()
         >>> prediction = predictor(upscore.images.samples()["cat"])
         >>> list(prediction.areas)
-        ['background', 'cat']
+        ['cat', 'background']
         >>> prediction.overlay().save("overlay.jpg")  # doctest: +SKIP
     """
 
