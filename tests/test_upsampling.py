@@ -102,7 +102,13 @@ def test_strided_and_read_only_images():
         (np.zeros((2, 2)), 0, {}, ValueError, "factor must be at least 1, not 0"),
         (np.zeros((2, 2)), 1.5, {}, TypeError, "factor must be a whole number, not 1.5"),
         (np.zeros((2, 2)), (1, 2, 3), {}, ValueError, "one number or two"),
-        (np.zeros((2, 2)), 2, {"edges": "wrap"}, ValueError, "edges must be 'replicate' or 'zeros'"),
+        (
+            np.zeros((2, 2)),
+            2,
+            {"edges": "wrap"},
+            ValueError,
+            "edges must be 'replicate' or 'zeros'",
+        ),
         (np.zeros((2, 2)), 2**15, {}, ValueError, "4,294,967,296 elements, and at most"),
     ],
 )

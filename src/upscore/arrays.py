@@ -172,7 +172,8 @@ class Torch:
     def exporting(self) -> bool:
         import torch
 
-        return bool(torch.compiler.is_exporting() or torch.jit.is_tracing())
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        return bool(torch.compiler.is_exporting() or tracing)
 
 
 NUMPY = NumPy()

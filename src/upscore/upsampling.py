@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from upscore.arrays import Framework, TORCH, framework
+from upscore.arrays import TORCH, Framework, framework
 from upscore.conv import conv_transpose2d
 from upscore.errors import ArgumentError, ArgumentTypeError
 from upscore.filters import bilinear_filter
@@ -27,8 +27,8 @@ def upsample(image: Any, factor: int | Sequence[int], *, edges: str = "replicate
     of 8 and 16 bits: output pixel i samples the input at (i + 0.5) / factor - 0.5.
 
     image: a NumPy array (H, W) or (H, W, C), or a torch tensor (H, W), (C, H, W) or (N, C, H, W),
-    of uint8, uint16 or floating point; so is the result, of the same dtype, integers rounded half to
-    even. Each channel is enlarged by itself, alpha too.
+    of uint8, uint16 or floating point; so is the result, of the same dtype, integers rounded half
+    to even. Each channel is enlarged by itself, alpha too.
     factor: a whole number of at least 1, or one for each of height and width.
     edges: "replicate" repeats the border pixels outwards, as `interpolate` does; "zeros" is the
     layer alone, which sees zeros outside, so that the outermost factor // 2 pixels darken.

@@ -358,7 +358,9 @@ def test_a_backend_asked_for_works_or_raises():
         upscore.conv_transpose2d(x, weight, groups=2, backend="matmul")
     with pytest.raises(ValueError, match="backend must be auto, torch, subkernels"):
         upscore.conv_transpose2d(x, weight, groups=2, backend="fast")
-    with pytest.raises(ValueError, match=r"no backend can serve(.|\n)*definition: the definition is"):
+    with pytest.raises(
+        ValueError, match=r"no backend can serve(.|\n)*definition: the definition is"
+    ):
         choose(describe(x.int(), weight.int(), groups=2))
 
 

@@ -321,7 +321,10 @@ except IndexError:
 
 
 def test_importing_the_heads_loads_neither_torch_nor_numba():
-    code = "import sys, upscore; upscore.argmax, upscore.cross_entropy; print({'torch', 'numba'} & {*sys.modules})"
+    code = (
+        "import sys, upscore; upscore.argmax, upscore.cross_entropy\n"
+        "print({'torch', 'numba'} & {*sys.modules})"
+    )
     assert run(code) == "set()\n"
 
 

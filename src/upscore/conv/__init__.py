@@ -111,7 +111,11 @@ def conv_transpose3d(
     return _conv_transpose(3, input, weight, bias, geometry, output_size, backend)
 
 
-PUBLIC: dict[int, Callable[..., Any]] = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}
+PUBLIC: dict[int, Callable[..., Any]] = {
+    1: conv_transpose1d,
+    2: conv_transpose2d,
+    3: conv_transpose3d,
+}
 
 
 def _conv_transpose(

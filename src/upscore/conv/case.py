@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from upscore.arrays import Framework, framework
 from upscore.conv.outer_product import Factors, factors
 from upscore.errors import ArgumentError, ArgumentTypeError
@@ -160,8 +158,7 @@ def _check_alike(arrays: Framework, x: Any, name: str, other: Any) -> None:
         raise ArgumentTypeError(f"input is {x.dtype} and {name} {other.dtype}: convert one of them")
     if not arrays.together(x, other):
         raise ArgumentTypeError(
-            f"input is on {arrays.device(x)} and {name} on {arrays.device(other)}: "
-            "move one of them"
+            f"input is on {arrays.device(x)} and {name} on {arrays.device(other)}: move one of them"
         )
 
 

@@ -83,7 +83,12 @@ def interleave(blocks: Tensor, case: Case) -> Tensor:
     dim, stride = len(case.axes), case.stride
     n, size = blocks.shape[0], blocks.shape[2:]
     kernels = case.device == "cpu" and not case.tracing and find_spec("numba") is not None
-    if kernels and case.outputs >= INTERLEAVE_BY_KERNEL and blocks.is_contiguous() and not blocks.is_complex():
+    if (
+        kernels
+        and case.outputs >= INTERLEAVE_BY_KERNEL
+        and blocks.is_contiguous()
+        and not blocks.is_complex()
+    ):
         from upscore.conv.interleave import Interleave
 
         begin = tuple(axis.begin % axis.stride for axis in case.axes)

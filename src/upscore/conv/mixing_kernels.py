@@ -25,7 +25,14 @@ Indices = NDArray[Any]
 
 @part(forceinline=True)
 def place_lines(
-    indices: Indices, plane: int, z: int, y: int, mixed_z: int, mixed_y: int, depth: int, height: int
+    indices: Indices,
+    plane: int,
+    z: int,
+    y: int,
+    mixed_z: int,
+    mixed_y: int,
+    depth: int,
+    height: int,
 ) -> int:
     """Find lines for the input rows of the group (z, y); return how many are to be made."""
     stale = 0

@@ -14,7 +14,6 @@ from upscore.conv.backends import BACKENDS
 from upscore.conv.case import Case
 from upscore.errors import ArgumentError
 
-
 # Outputs that pay for the start of a kernel of our own.
 KERNEL_OUTPUTS = 2**14
 # Inputs from which one convolution that makes all phases pays for laying out its weight.

@@ -138,9 +138,9 @@ def boundary_counts(
     if true.ndim != 2:
         raise ArgumentError(f"contours need maps of H x W, but these have shape {true.shape}")
     void = true == ignore_index
-    reach = max(1, round(dilation_ratio * float(np.hypot(*true.shape))))
+    radius = max(1, round(dilation_ratio * float(np.hypot(*true.shape))))
     near = [
-        np.where(_near_contour(ids, reach) & ~void, ids, -1)
+        np.where(_near_contour(ids, radius) & ~void, ids, -1)
         for ids in (true, np.where(void, ignore_index, predicted))
     ]
     agreed = near[0][near[0] == near[1]]
@@ -190,14 +190,14 @@ def nan_mean(values: Floats) -> float:
     return float(present.mean()) if present.size else float("nan")
 
 
-def _near_contour(ids: Counts, reach: int) -> NDArray[np.bool_]:
-    """Pixels with another id, or the outside, within `reach` rows and columns.
+def _near_contour(ids: Counts, radius: int) -> NDArray[np.bool_]:
+    """Pixels with another id, or the outside, within `radius` rows and columns.
 
     One pass serves every class: a window holds another id exactly if its extremes differ.
     """
     from scipy.ndimage import maximum_filter, minimum_filter
 
-    window = {"size": 2 * reach + 1, "mode": "constant", "cval": -1}
+    window = {"size": 2 * radius + 1, "mode": "constant", "cval": -1}
     small = ids.astype(np.int16)
     return np.asarray(maximum_filter(small, **window) != minimum_filter(small, **window))
 

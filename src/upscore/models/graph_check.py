@@ -53,17 +53,17 @@ def check_external_data(graph: bytes, weights: Path) -> None:
         raise ArgumentError("it is no ONNX graph: cut short or not a protocol buffer") from error
 
 
-def _tensors(message: memoryview, kind: str, depth: int) -> Iterator[dict[str, str]]:
+def _tensors(message: memoryview, of: str, depth: int) -> Iterator[dict[str, str]]:
     """The entries of external data of every tensor in a message, none for those kept inside."""
     if depth > _DEEPEST:
         raise ArgumentError("its graphs are nested too deeply")
-    if kind == "Tensor":
+    if of == "Tensor":
         yield _external(message)
         return
     for number, value in _fields(message):
-        if number in _REFUSED.get(kind, ()):
-            raise ArgumentError(f"field {number} of a {kind} is not allowed")
-        inside = _INSIDE[kind].get(number)
+        if number in _REFUSED.get(of, ()):
+            raise ArgumentError(f"field {number} of a {of} is not allowed")
+        inside = _INSIDE[of].get(number)
         if inside is not None:
             yield from _tensors(_message(value), inside, depth + 1)
 
