@@ -7,7 +7,7 @@ run. `x torch` is how many times faster upscore is than PyTorch as users call it
 `x best` than the faster of PyTorch's two layouts, where channels-last is handed contiguous arrays
 and gives them back, as upscore does; `x zeros` than inserting zeros. `floor` is the larger of two
 times: reading the inputs and writing the output once at the measured bandwidth, and the
-multiply-adds at the measured rate of a large matrix product. `--paths` times every path instead:
+multiply-adds at the measured rate of a large matrix product. `--backends` times every backend:
 the rules in `upscore.conv.plan` are read off that table.
 """
 
@@ -22,7 +22,7 @@ import torch.nn.functional as F
 import upscore
 from _timing import arguments, geometric_mean, in_turn, milliseconds, ratio, show, write
 from upscore.conv import describe
-from upscore.conv.paths import PATHS
+from upscore.conv.backends import BACKENDS
 from upscore.conv.plan import choose
 from upscore.filters import bilinear_weight
 
@@ -115,7 +115,9 @@ def tensors(layer: Layer, dtype: torch.dtype, device: str) -> list[torch.Tensor]
     return [t.to(device, dtype).requires_grad_(layer.backward) for t in made]
 
 
-def calls(layer: Layer, arrays: list[torch.Tensor], paths: bool) -> dict[str, Callable[[], object]]:
+def calls(
+    layer: Layer, arrays: list[torch.Tensor], backends: bool
+) -> dict[str, Callable[[], object]]:
     """What is timed, by name."""
     dim, groups = len(layer.size), layer.inputs if layer.depthwise else 1
     geometry = (layer.stride, layer.padding, layer.output_padding, groups)
@@ -130,20 +132,22 @@ def calls(layer: Layer, arrays: list[torch.Tensor], paths: bool) -> dict[str, Ca
         y = theirs(x.contiguous(memory_format=last), weight, bias, *geometry)
         return y.contiguous()
 
-    def path(name: str) -> Callable[[], torch.Tensor]:
-        return lambda: ours(x, weight, bias, *geometry, algorithm=name)
+    def backend(name: str) -> Callable[[], torch.Tensor]:
+        return lambda: ours(x, weight, bias, *geometry, backend=name)
 
     forward = {"torch": default, "channels-last": channels_last}
-    if paths:
+    if backends:
         case = describe(*arrays, *geometry)
-        serving = [name for name, one in PATHS.items() if one.why_not(case) is None]
-        forward |= {name: path(name) for name in serving if name not in ("torch", "zero_insertion")}
+        serving = [name for name, one in BACKENDS.items() if one.why_not(case) is None]
+        forward |= {
+            name: backend(name) for name in serving if name not in ("torch", "zero_insertion")
+        }
     else:
-        forward["upscore"] = path("auto")
+        forward["upscore"] = backend("auto")
         inserted = describe(*arrays, *geometry)
         products = inserted.outputs * math.prod(weight.shape[2:]) * layer.inputs / groups
         if products < ZEROS_AT_MOST:
-            forward["zeros"] = path("zero_insertion")
+            forward["zeros"] = backend("zero_insertion")
     expected = default().detach().float()
     for name, call in forward.items():
         tolerance = 3e-4 if x.dtype == torch.float32 else 5e-2
@@ -176,7 +180,7 @@ def _floor(bandwidth: float, products: float, moved: float, multiplied: float) -
 def main() -> None:
     """Print the table."""
     parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--paths", action="store_true", help="time every path")
+    parser.add_argument("--backends", action="store_true", help="time every backend")
     parser.add_argument("--dtype", choices=DTYPES, action="append", help="only this dtype")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=0.02, help="how long one figure is timed")
@@ -193,7 +197,7 @@ def main() -> None:
             rows.append(row(layer, arrays, options, wait, floor))
         show(f"{dtype} on {options.device}, milliseconds", rows)
         everything += [{"dtype": dtype, **one} for one in rows]
-        if not options.paths:
+        if not options.backends:
             summary(rows)
     if options.json:
         write(options.json, rows=everything)
@@ -201,14 +205,14 @@ def main() -> None:
 
 def row(layer, arrays, options, wait, floor) -> dict[str, object]:  # type: ignore[no-untyped-def]
     """Time one case."""
-    timed = calls(layer, arrays, options.paths)
+    timed = calls(layer, arrays, options.backends)
     times = in_turn(timed, rounds=options.rounds, seconds=options.seconds, synchronise=wait)
     made: dict[str, object] = {
         "case": layer.name + (", backward" if layer.backward else ""),
         "size": "x".join(map(str, layer.size)),
     }
     made |= {name: milliseconds(times).get(name, "") for name in _columns(options)}
-    if options.paths:
+    if options.backends:
         return made
     groups = layer.inputs if layer.depthwise else 1
     case = describe(*arrays, layer.stride, layer.padding, layer.output_padding, groups)
@@ -218,7 +222,7 @@ def row(layer, arrays, options, wait, floor) -> dict[str, object]:  # type: igno
     better = min(("torch", "channels-last"), key=lambda name: milliseconds(times)[name])
     return made | {
         "floor": floor(passes * moved, passes * taps * layer.inputs * layer.outputs / groups),
-        "path": choose(case)[0],
+        "backend": choose(case)[0],
         "x torch": ratio(times, "torch", "upscore"),
         "x best": ratio(times, better, "upscore"),
         "x zeros": ratio(times, "zeros", "upscore") if "zeros" in times else "",
@@ -226,8 +230,8 @@ def row(layer, arrays, options, wait, floor) -> dict[str, object]:  # type: igno
 
 
 def _columns(options) -> list[str]:  # type: ignore[no-untyped-def]
-    paths = [name for name in PATHS if name not in ("torch", "zero_insertion", "definition")]
-    return ["torch", "channels-last", *(paths if options.paths else ["zeros", "upscore"])]
+    backends = [name for name in BACKENDS if name not in ("torch", "zero_insertion", "definition")]
+    return ["torch", "channels-last", *(backends if options.backends else ["zeros", "upscore"])]
 
 
 def summary(rows) -> None:  # type: ignore[no-untyped-def]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from upscore.errors import UpscoreError as UpscoreError
     from upscore.evaluation.evaluate import evaluate as evaluate
     from upscore.explanation.explain import explain as explain
+    from upscore.exporting.export import export as export
     from upscore.filters import bilinear_filter as bilinear_filter
     from upscore.heads.argmax import argmax as argmax
     from upscore.heads.cross_entropy import cross_entropy as cross_entropy
@@ -37,6 +38,7 @@ _HOME = {
     "cross_entropy": "upscore.heads.cross_entropy",
     "evaluate": "upscore.evaluation.evaluate",
     "explain": "upscore.explanation.explain",
+    "export": "upscore.exporting.export",
     "load": "upscore.inference.load",
     "train": "upscore.training.train",
     "upsample": "upscore.upsampling",

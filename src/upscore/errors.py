@@ -40,5 +40,9 @@ class RunError(UpscoreError, ValueError):
     """A run that cannot start or go on: names the folder, what is wrong and what to do."""
 
 
+class ParityError(UpscoreError, ValueError):
+    """An export that does not label photos as its model does; the message names what differs."""
+
+
 class OutputError(UpscoreError, OSError):
     """A result that cannot be written: names the file and the system's reason."""

@@ -63,7 +63,7 @@ def evaluate(
         model, engine=engine, device=device, precision=precision, long_side=long_side
     )
     spec = segmenter.spec
-    dataset, used = _matched(Path(data), spec, split, layout, mapping, skip)
+    dataset, used = matched(Path(data), spec, split, layout, mapping, skip)
     indices = track(
         range(len(dataset)), "Evaluating", console=Console(stderr=True), disable=not progress
     )
@@ -86,7 +86,7 @@ def evaluate(
     return result
 
 
-def _matched(
+def matched(
     root: Path,
     spec: Spec,
     split: str,
@@ -94,7 +94,7 @@ def _matched(
     mapping: Any,
     skip: Collection[str | Path],
 ) -> tuple[Dataset, Any]:
-    """The data set in classes the model knows, and the mapping that brought it there."""
+    """Return the data set in classes the model knows, and the mapping that brought it there."""
     dataset = datasets.find(root, split, layout=layout, mapping=mapping, skip=skip)
     if mapping is None and not set(dataset.class_names) <= set(spec.class_names):
         mapping = spec.card.get("mapping")

@@ -1,6 +1,7 @@
 """Starting kernels from Python: their arguments as words, and the machine code for their types."""
 
 import os
+from array import array
 from collections.abc import Callable
 from ctypes import c_ssize_t
 from functools import cached_property, partial
@@ -9,7 +10,6 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from upscore.errors import ArgumentTypeError
 
@@ -34,7 +34,7 @@ class Kernel:
     def bind(self, *arguments: Any) -> Callable[[int, int], None]:
         """Return `call(first, last)`, which runs those tasks with these arguments."""
         if os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0"):
-            return lambda first, last: self._checked(first, last, *arguments)
+            return lambda first, last: self._checked(first, last, *map(_unpacked, arguments))
         signature, words = pack(arguments)
         code = self._codes.get(signature)
         if code is None:
@@ -60,46 +60,59 @@ class Kernel:
         if found is None:
             from upscore.kernels.compile import object_code
 
-            code, calls = object_code(self.function, arguments)
+            code, calls = object_code(self.function, tuple(map(_unpacked, arguments)))
             machine_code.keep(self.module, self.name, signature, code, calls)
             found = machine_code.MachineCode(code)
         return found
 
 
-def _run(
-    code: Any, words: NDArray[np.int64], arguments: tuple[Any, ...], first: int, last: int
-) -> None:
+class Packed:
+    """An argument of many calls, such as a plan, packed once."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.types, self.words = pack((value,))
+
+
+def _unpacked(argument: Any) -> Any:
+    return argument.value if isinstance(argument, Packed) else argument
+
+
+def _run(code: Any, words: "array[int]", arguments: Any, first: int, last: int) -> None:
     """Call machine code; `arguments` keep alive the arrays whose addresses are among the words."""
-    code(first, last, _address(words))
+    code(first, last, words.buffer_info()[0])
 
 
-def pack(arguments: tuple[Any, ...]) -> tuple[str, NDArray[np.int64]]:
+def pack(arguments: tuple[Any, ...]) -> tuple[str, "array[int]"]:
     """Return the types of the arguments in short, and their values as words of 64 bits.
 
     An array gives its address and its shape, a float its bits.
     """
     types: list[str] = []
-    words: list[int] = []
+    words = array("q")
     for argument in arguments:
         _pack(argument, types, words)
-    return " ".join(types), np.array(words, np.int64)
+    return " ".join(types), words
 
 
-def _address(array: NDArray[Any]) -> int:
-    """Where an array's memory begins: its first field, read five times as fast as NumPy tells it.
+def address(numbers: Any) -> int:
+    """Where the numbers of an array begin: its first field, read five times as fast as NumPy does.
 
     What comes after the header of the object is fixed by NumPy's binary interface.
     """
-    return c_ssize_t.from_address(id(array) + _HEADER).value
+    return c_ssize_t.from_address(id(numbers) + _HEADER).value
 
 
-def _pack(value: Any, types: list[str], words: list[int]) -> None:
+def _pack(value: Any, types: list[str], words: "array[int]") -> None:
     if isinstance(value, np.ndarray):
         if not value.flags.c_contiguous:
             raise ArgumentTypeError("kernels take C-contiguous arrays")
         types.append(f"{value.dtype.char}{value.ndim}")
-        words.append(_address(value))
+        words.append(address(value))
         words.extend(value.shape)
+    elif isinstance(value, Packed):
+        types.append(value.types)
+        words.extend(value.words)
     elif isinstance(value, tuple):
         types.append(f"{type(value).__name__}(")
         for item in value:

@@ -45,8 +45,11 @@ def share(
     `scratch` each thread makes itself what this returns, as a first argument. The pool is keyed by
     process, so a fork starts with its own.
     """
-    threads = max(1, min(thread_count(), tasks // least))
-    count = max(1, min(tasks, threads * pieces if threads > 1 else 1))
+    threads = min(thread_count(), tasks // least)
+    if threads <= 1:
+        kernel.bind(*arguments if scratch is None else (scratch(), *arguments))(0, tasks)
+        return
+    count = min(tasks, threads * pieces)
     todo = deque(pairwise(tasks * i // count for i in range(count + 1)))
 
     def run() -> None:

@@ -68,7 +68,7 @@ def train(
     Example:
         >>> import upscore
         >>> run = upscore.train("photos", "runs/mine", epochs=60)  # doctest: +SKIP
-        >>> upscore.Predictor("runs/mine")("photo.jpg").classes  # doctest: +SKIP
+        >>> upscore.Predictor("runs/mine")("photo.jpg").areas  # doctest: +SKIP
     """
     if isinstance(recipe, str):
         if recipe not in RECIPES:

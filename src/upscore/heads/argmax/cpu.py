@@ -78,7 +78,7 @@ def argmax(
     out, out_offset, out_steps = _line(aligned)
     real = np.dtype("float64" if line.dtype == np.float64 else "float32").type
     H, W = labels.shape[1:]
-    plan = plan_labels((h, w), (H, W), grid, classes, real.__name__)
+    plan, packed = plan_labels((h, w), (H, W), grid, classes, real.__name__)
     cutoff = real(NEGLIGIBLE + math.log(classes) if measure in ("probability", "entropy") else 0)
     if confidence is not None:
         confidence = framework(confidence).memory(confidence).reshape(-1)
@@ -87,7 +87,7 @@ def argmax(
         LABEL_BANDS,
         n * plan.tasks,
         Source(line, offset, steps, classes, real(np.finfo(real).max / 4)),
-        plan,
+        packed,
         Target(out, out_offset, out_steps, confidence, _code(measure), cutoff),
         scratch=lambda: _scratch(plan, classes, out.dtype),
         least=math.ceil(WORTH_A_THREAD_NANOSECONDS * plan.tasks / work),

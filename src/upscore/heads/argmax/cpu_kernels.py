@@ -42,7 +42,7 @@ PAIR = 2 * LANES  # a class in `scratch.mixed`: a block of the upper row, then o
 PROBABILITY, MARGIN, ENTROPY = (MEASURES.index(m) for m in ("probability", "margin", "entropy"))
 
 
-@part()
+@part(forceinline=True)
 def label_bands(first, last, scratch, source, plan, target):
     """Write the labels of tasks `first` to `last`: a task is a band of a strip of an image."""
     bands, strips = plan.bands, plan.strips
@@ -77,7 +77,7 @@ def _load_rows(scratch, source, plan, image, strip, low, high):
             )
 
 
-@part()
+@part(forceinline=True)
 def _load_row(source, at, width, rows, to, pitch):
     """Copy one row of every class to `rows[to:]`; tell whether all scores are in the limit."""
     scores = source.scores
@@ -140,7 +140,7 @@ def _label_chunk(scratch, source, plan, target, band, chunk, upper, lower, finit
             _compare_any(scratch, plan, target, band, n, x, finite)
 
 
-@part()
+@part(forceinline=True)
 def _candidates(scratch, source, plan, target, upper, lower, cells):
     """List the classes that matter somewhere in a chunk, each with the cells where it does.
 
@@ -202,7 +202,7 @@ def _mix(scratch, plan, block, upper, lower, n):
         store(scratch.mixed, PAIR * k + LANES, q)
 
 
-@part()
+@part(forceinline=True)
 def _gather(scratch, source, plan, upper, lower, block):
     """Choose and mix all classes: for columns far apart and for scores that are not finite."""
     rows, mixed, columns = scratch.rows, scratch.mixed, plan.columns
@@ -256,7 +256,7 @@ def _fill_block(scratch, plan, target, band, x):
         _fill(scratch.confidence, x, rows, splat(alone))
 
 
-@part()
+@part(forceinline=True)
 def _compare(scratch, plan, band, block, upper, lower, n, x):
     """Write the best of the chosen classes of a block to the tile, four rows at a time."""
     mixed, chosen, tile, weight = scratch.mixed, scratch.chosen, scratch.labels, plan.row_weight
@@ -301,7 +301,7 @@ def _between(mixed, k, w, finite):
     return fma(where(steps, b - a, b), splat(w), a * splat(one if finite else one - w))
 
 
-@part()
+@part(forceinline=True)
 def _compare_any(scratch, plan, target, band, n, x, finite):
     """Do as `_compare` for any scores, one row at a time, with the confidence if asked for."""
     mixed, top = scratch.mixed, plan.bands.top[band]

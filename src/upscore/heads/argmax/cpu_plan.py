@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from upscore.heads.grid import Grid, positions
 from upscore.kernels import LANES
+from upscore.kernels.launch import Packed
 
 TILE = 16  # a tile of labels is written out at once: 16 rows of 16 blocks
 ROWS_AT_A_TIME = 4  # output rows whose best scores are held in registers together
@@ -87,8 +88,8 @@ class Plan(NamedTuple):
 @lru_cache(maxsize=8)
 def plan_labels(
     source: tuple[int, int], target: tuple[int, int], grid: Grid, classes: int, dtype: str
-) -> Plan:
-    """Return the plan for scores of `source` pixels and labels of `target`."""
+) -> tuple[Plan, Packed]:
+    """Return the plan for scores of `source` pixels and labels of `target`, twice."""
     low, high, weight = positions(grid, source[0], target[0])
     bands = _bands(low, high)
     row_weight = np.pad(weight, (0, ROWS_AT_A_TIME - 1), "edge").astype(dtype)
@@ -102,7 +103,7 @@ def plan_labels(
     taps, mixing = _mixing(columns)
     blocks, chunks, strips = _divide(columns, classes, pruned=taps > 0)
     widest = int((strips.right - strips.left).max()) + LANES + 1
-    return Plan(
+    plan = Plan(
         *target,
         bands,
         row_weight,
@@ -114,6 +115,7 @@ def plan_labels(
         mixing.astype(dtype).reshape(-1),
         (-(-widest // LANES) | 1) * LANES,  # an odd number of cache lines: see docs/heads.md
     )
+    return plan, Packed(plan)
 
 
 def _bands(low: Indices, high: Indices) -> Bands:

@@ -1,0 +1,167 @@
+"""Write a model for programs without upscore, if its labels are those of the model."""
+
+import json
+from collections.abc import Collection, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from upscore import images
+from upscore.evaluation.confusion import class_table
+from upscore.evaluation.evaluate import matched
+from upscore.exporting.formats import Candidate, candidate_of
+from upscore.exporting.options import Format, Head, Options, Precision, options_of
+from upscore.exporting.parity import Parity, checked_names, compare
+from upscore.heads.argmax import argmax
+from upscore.inference.load import load
+from upscore.io.atomic import make_folder
+from upscore.models.checkpoint import read_checkpoint
+from upscore.models.spec import Spec
+from upscore.version import __version__
+
+Bytes = NDArray[np.uint8]
+Pairs = Iterator[tuple[Bytes, Bytes | None]]
+
+# Ranges of activations settle within some tens of photos; more only take time.
+CALIBRATION_PHOTOS = 64
+
+
+def export(
+    model: str | Path,
+    file: str | Path,
+    *,
+    format: Format | None = None,
+    precision: Precision = "float32",
+    head: Head = "scores",
+    size: str | tuple[int, int] = "dynamic",
+    data: str | Path | None = None,
+    split: str = "val",
+    mapping: Any = None,
+    accept: Collection[str] = (),
+) -> Parity:
+    """Write a model as a file for other programs, if it labels photos as the model does.
+
+    The file takes `photos`, uint8 of N x H x W x 3 (RGB), and normalises them by itself. Before it
+    is written, it runs in its own runtime and is compared with the model, in float32 with ONNX
+    Runtime, on the same photos, which are not resized.
+
+    Args:
+        model: "bundled", a folder with a model.json, or the folder of a training run.
+        file: where to write: *.onnx, *.xml with *.bin beside it (OpenVINO), *.pt2 (torch.export),
+            or a folder for a checkpoint of today's format.
+        format: "onnx", "openvino", "pt2" or "checkpoint"; that of the file's name if not given.
+        precision: "float32"; "float16" halves the file, computations stay in float32; "int8" has
+            8-bit convolutions, calibrated on the photos.
+        head: "scores" gives float32 N x C x ⌈H/s⌉ x ⌈W/s⌉ as `Segmenter.scores` does; "labels"
+            gives uint8 N x H x W.
+        size: "dynamic", or photos of one size, "HxW" or (H, W).
+        data: a folder of photos and masks to compare and calibrate on; if not given, the photos
+            that come with the package.
+        split, mapping: as for `upscore.evaluate`.
+        accept: names of measures that may be beyond their limit; see `Parity`.
+
+    Returns:
+        The comparison, which the file carries too.
+
+    Raises:
+        ParityError: a measure is beyond its limit and not accepted; nothing is written.
+        ArgumentError, UnsupportedError: options that do not exist or do not go together.
+        MissingPackageError: a package that the format needs is not installed.
+        CheckpointError: the model cannot be loaded, or has no graph.
+        DataError: the data cannot be used.
+
+    Example:
+        >>> import upscore
+        >>> upscore.export("bundled", "model.onnx", head="labels")  # doctest: +SKIP
+    """
+    file = Path(file)
+    options, accepted = options_of(file, format, precision, head, size), checked_names(accept)
+    checkpoint = read_checkpoint(model)
+    original = load(model, "onnxruntime" if checkpoint.graph else "torch", "cpu")
+    source, pairs = _comparison(original.spec, data, split, mapping, options.size)
+    make_folder(file.parent)
+    with TemporaryDirectory() as folder:
+        photos = (photo for photo, _ in islice(pairs(), CALIBRATION_PHOTOS))
+        candidate = candidate_of(checkpoint, options, Path(folder), photos)
+        parity = compare(
+            original,
+            partial(_labels, candidate, options, original.spec.stride),
+            pairs(),
+            source=source,
+            precision=options.precision,
+            accepted=accepted,
+        )
+        parity.check()
+        candidate.write(file, _metadata(original.spec, options, parity))
+    return parity
+
+
+def _comparison(
+    spec: Spec,
+    data: str | Path | None,
+    split: str,
+    mapping: Any,
+    size: tuple[int, int] | None,
+) -> tuple[str, Any]:
+    """What to compare on: its name, and a function that reads its photos and masks."""
+    if data is None:
+        files = list(images.samples().values())
+
+        def photos() -> Pairs:
+            return (_fitted(images.read(file), None, size) for file in files)
+
+        return "photos that come with upscore", photos
+    dataset, _ = matched(Path(data), spec, split, None, mapping, ())
+    table = class_table(dataset.class_names, spec.class_names)
+
+    def pairs() -> Pairs:
+        for index in range(len(dataset)):
+            photo, mask = dataset.read(index)
+            yield _fitted(photo, table[mask], size)
+
+    return f"{dataset.root}, {split}", pairs
+
+
+def _fitted(
+    photo: Bytes, mask: Bytes | None, size: tuple[int, int] | None
+) -> tuple[Bytes, Bytes | None]:
+    """A photo and its mask as they are, or resized for a file that takes one size."""
+    if size is None:
+        return photo, mask
+    to = size[1], size[0]
+    photo = np.array(Image.fromarray(photo).resize(to, Image.Resampling.BILINEAR))
+    if mask is not None:
+        mask = np.array(Image.fromarray(mask).resize(to, Image.Resampling.NEAREST))
+    return photo, mask
+
+
+def _labels(candidate: Candidate, options: Options, stride: int, photo: Bytes) -> Bytes:
+    """The labels of an export, whichever head it has."""
+    found = np.asarray(candidate.run(photo[None]))
+    if options.head == "labels":
+        return np.asarray(found[0], np.uint8)
+    height, width = photo.shape[:2]
+    labels = argmax(found.astype(np.float32), size=(height, width), stride=stride)
+    first: Bytes = labels[0]
+    return first
+
+
+def _metadata(spec: Spec, options: Options, parity: Parity) -> dict[str, str]:
+    """What a program has to know to use the file, and how it was checked, as JSON values."""
+    values = {
+        "class_names": spec.class_names,
+        "palette": spec.palette,
+        "long_side": spec.long_side,
+        "stride": spec.stride,
+        "head": options.head,
+        "precision": options.precision,
+        "upscore": __version__,
+        "parity": parity.to_dict(),
+    }
+    return {key: json.dumps(value, allow_nan=False) for key, value in values.items()}

@@ -1,0 +1,166 @@
+"""The parity gate: an export must label photos as its model does, or it is not written."""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upscore.errors import ArgumentError, ParityError
+from upscore.evaluation import metrics
+from upscore.inference.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Bytes = NDArray[np.uint8]
+
+# What is measured. The first four compare the export's labels with the model's own.
+MEASURES = {
+    "agreement": "share of pixels with the same label",
+    "mean-iou": "mean IoU with the model's labels",
+    "worst-class": "lowest IoU of a class",
+    "boundary": "mean boundary IoU",
+    "masks": "mean IoU on the masks, more or less than the model's",
+}
+
+# The least of each measure, by precision.
+LIMITS = {
+    # Another runtime adds up in another order: only pixels where two classes tie may change.
+    "float32": (0.999, 0.995, 0.99, 0.99, -0.001),
+    # Weights keep 11 bits, which moves a contour by less than a pixel.
+    "float16": (0.995, 0.98, 0.95, 0.95, -0.005),
+    # 8 bits move contours by pixels. What is lost must stay below what another training run,
+    # which differs by one to two points of mean IoU, would change.
+    "int8": (0.97, 0.92, 0.85, 0.80, -0.02),
+}
+# A class on fewer pixels than this share has an IoU made of chance; it is not the worst class.
+SMALLEST_SHARE = 0.001
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of the comparison, and the least that it may be."""
+
+    name: str
+    value: float
+    limit: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the value is within its limit; NaN is not."""
+        return self.value >= self.limit
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an export's labels are those of its model; `rich.print` shows it as a table."""
+
+    photos: int
+    source: str
+    precision: str
+    measures: tuple[Measure, ...]
+    masks: tuple[float, float] | None = None  # mean IoU on the masks: the model's, the export's
+    accepted: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, None for NaN."""
+        values = asdict(self)
+        values["measures"] = [
+            {key: metrics.plain(value) for key, value in row.items()} for row in values["measures"]
+        ]
+        return values | {"masks": self.masks and [metrics.plain(value) for value in self.masks]}
+
+    def check(self) -> None:
+        """Raise ParityError if a measure is beyond its limit and not accepted."""
+        beyond = [m for m in self.measures if not m.met and m.name not in self.accepted]
+        if not beyond:
+            return
+        lines = "\n".join(
+            f"  {m.name}: {m.value:.4f}, at least {m.limit:g} was expected ({MEASURES[m.name]})"
+            for m in beyond
+        )
+        accept = " ".join(f"--accept {m.name}" for m in beyond)
+        raise ParityError(
+            f"nothing is written: the {self.precision} export does not label {self.photos} photos "
+            f"as the model does\n{lines}\nto write it nevertheless: {accept}"
+        )
+
+    def __rich__(self) -> "Table":
+        from rich.table import Table
+
+        table = Table(box=None, title=f"parity on {self.photos} photos ({self.source})")
+        for heading in ("measure", "value", "least", ""):
+            table.add_column(heading, justify="right" if heading in ("value", "least") else "left")
+        for m in self.measures:
+            beyond = "accepted" if m.name in self.accepted else "beyond the limit"
+            verdict = "" if m.met else beyond
+            table.add_row(MEASURES[m.name], f"{m.value:.4f}", f"{m.limit:g}", verdict)
+        if self.masks is not None:
+            table.add_row("mean IoU on the masks, model", f"{self.masks[0]:.4f}", "", "")
+            table.add_row("mean IoU on the masks, export", f"{self.masks[1]:.4f}", "", "")
+        return table
+
+
+def checked_names(accept: Collection[str]) -> tuple[str, ...]:
+    """The names of measures to accept, in a fixed order; ArgumentError for another name."""
+    if isinstance(accept, str):
+        accept = (accept,)
+    unknown = set(accept) - MEASURES.keys()
+    if unknown:
+        raise ArgumentError(f"accept {sorted(unknown)}: measures are {', '.join(MEASURES)}")
+    return tuple(name for name in MEASURES if name in accept)
+
+
+def compare(
+    model: Segmenter,
+    labels_of: Callable[[Bytes], Bytes],
+    pairs: Iterable[tuple[Bytes, Bytes | None]],
+    *,
+    source: str,
+    precision: str,
+    accepted: tuple[str, ...] = (),
+) -> Parity:
+    """Compare an export's labels with its model's on the same pixels.
+
+    labels_of: the export, from a photo H x W x 3 to labels H x W.
+    pairs: photos, which are not resized, and their masks in the model's classes or None.
+    """
+    classes = len(model.spec.class_names)
+    model = model.at(None)
+    to_model, model_to_mask, export_to_mask = np.zeros((3, classes, classes), np.int64)
+    boundary = np.zeros((classes, 2), np.int64)
+    photos, masked = 0, False
+    for photo, mask in pairs:
+        expected, found = model.labels(photo), labels_of(photo)
+        photos += 1
+        to_model += metrics.confusion(found, expected, classes)
+        boundary += metrics.boundary_counts(found, expected, classes)
+        if mask is not None:
+            masked = True
+            model_to_mask += metrics.confusion(expected, mask, classes)
+            export_to_mask += metrics.confusion(found, mask, classes)
+    values = list(_agreement(to_model, boundary))
+    masks = None
+    if masked:
+        before, after = (metrics.scores(m).mean_iou for m in (model_to_mask, export_to_mask))
+        masks = before, after
+        values.append(after - before)
+    # Without masks there is one value fewer, and its limit does not apply.
+    rows = zip(MEASURES, values, LIMITS[precision], strict=False)
+    measures = tuple(Measure(*row) for row in rows)
+    return Parity(photos, source, precision, measures, masks, accepted)
+
+
+def _agreement(confusion: metrics.Counts, boundary: metrics.Counts) -> tuple[float, ...]:
+    """The four measures that need no masks."""
+    scores = metrics.scores(confusion)
+    either = scores.true_pixels + scores.predicted_pixels - np.diagonal(confusion)
+    common = either >= SMALLEST_SHARE * confusion.sum()
+    return (
+        scores.pixel_accuracy,
+        scores.mean_iou,
+        float(scores.iou[common].min(initial=np.inf)),
+        metrics.nan_mean(metrics.ratio(boundary[:, 0], boundary[:, 1])),
+    )

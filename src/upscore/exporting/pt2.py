@@ -1,0 +1,70 @@
+"""A program of `torch.export` for photos of one size, one at a time."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from upscore.exporting.options import Options
+from upscore.io.atomic import write_bytes
+from upscore.models.checkpoint import Checkpoint
+from upscore.models.graph import FromPhotos
+from upscore.models.spec import COARSEST
+from upscore.models.weights import network_of
+
+
+class WithHead(nn.Module):
+    """A network on photos of one size that pads, cuts, and labels if asked to."""
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, network: nn.Module, size: tuple[int, int], stride: int, head: str) -> None:
+        super().__init__()
+        self.network, self.size, self.stride, self.head = network, size, stride, head
+        padded = [-(-side // COARSEST) * COARSEST for side in size]
+        for name, side, whole in zip(("rows", "columns"), size, padded, strict=True):
+            # Beyond the photo, its last row and column again.
+            self.register_buffer(name, torch.arange(whole).clamp(max=side - 1))
+
+    def forward(self, photos: Tensor) -> Tensor:
+        padded = photos[:, self.rows][:, :, self.columns]
+        height, width = (-(-side // self.stride) for side in self.size)
+        scores: Tensor = self.network(padded)[..., :height, :width]
+        if self.head == "scores":
+            return scores
+        enlarged = F.interpolate(
+            scores, scale_factor=float(self.stride), mode="bilinear", align_corners=False
+        )
+        return enlarged[..., : self.size[0], : self.size[1]].argmax(1).to(torch.uint8)
+
+
+class ProgramCandidate:
+    """A program, run by torch after it was saved and loaded."""
+
+    def __init__(self, checkpoint: Checkpoint, options: Options, folder: Path) -> None:
+        assert options.size is not None
+        spec = checkpoint.spec
+        network = FromPhotos(network_of(spec, checkpoint.weights), spec.mean, spec.std)
+        module = WithHead(network, options.size, spec.stride, options.head).eval()
+        photos = torch.zeros((1, *options.size, 3), dtype=torch.uint8)
+        with torch.no_grad():
+            self.program = torch.export.export(module, (photos,))
+        torch.export.save(self.program, folder / "model.pt2")
+        self.loaded: Any = torch.export.load(folder / "model.pt2").module()
+
+    @torch.inference_mode()
+    def run(self, photos: NDArray[np.uint8]) -> Any:
+        """Scores or labels."""
+        return self.loaded(torch.from_numpy(photos)).numpy()
+
+    def write(self, file: Path, metadata: dict[str, str]) -> None:
+        """Write the program; each piece of metadata is an extra file of its archive."""
+        content = BytesIO()
+        torch.export.save(self.program, content, extra_files=metadata)
+        write_bytes(file, content.getvalue())
