@@ -31,8 +31,7 @@ LIMITS = {
     "float32": (0.999, 0.995, 0.99, 0.99, -0.001),
     # Weights keep 11 bits, which moves a contour by less than a pixel.
     "float16": (0.995, 0.98, 0.95, 0.95, -0.005),
-    # 8 bits move contours by pixels. What is lost must stay below what another training run,
-    # which differs by one to two points of mean IoU, would change.
+    # 8 bits may move contours further; two points of mean IoU are the most that may be lost.
     "int8": (0.97, 0.92, 0.85, 0.80, -0.02),
 }
 # A class on fewer pixels than this share has an IoU made of chance; it is not the worst class.

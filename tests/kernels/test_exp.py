@@ -1,0 +1,35 @@
+"""The kernels' exponentials and logarithm against float64."""
+
+import numpy as np
+import pytest
+from numba import njit
+
+from upscore.kernels import exp
+
+
+def ulps(found, exact):
+    """The largest error in units in the last place of float32."""
+    return np.abs((found.astype(np.float64) - exact) / np.spacing(exact.astype(np.float32))).max()
+
+
+def applied(function, x):
+    @njit(error_model="numpy")
+    def run(x, out):
+        for i in range(len(x)):
+            out[i] = function(x[i])
+
+    out = np.full_like(x, np.nan)
+    run(x, out)
+    return out
+
+
+@pytest.mark.parametrize("name", ["exp_single", "log_single"])
+def test_scalars_are_within_two_units(name):
+    x = np.linspace(-80, 80, 200_001).astype(np.float32)
+    if name == "log_single":
+        x = np.exp(x)
+    exact = (np.exp if name == "exp_single" else np.log)(x.astype(np.float64))
+    found = applied(getattr(exp, name), x)
+    near_zero = np.abs(exact) < 1e-3  # of the logarithm: there the error is absolute
+    assert ulps(found[~near_zero], exact[~near_zero]) <= 2
+    assert np.abs(found - exact)[near_zero].max(initial=0) < 1e-9
