@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from upscore.errors import UpscoreError
+from upscore.errors import ParityError, UpscoreError
 from upscore.inference.engines import ENGINES
 from upscore.training.recipe import RECIPES, Recipe
 
@@ -221,15 +221,12 @@ def export(
     from upscore.exporting.export import export as run
 
     chosen: dict[str, Any] = {"format": format, "precision": precision, "head": head, "size": size}
-    parity = run(
-        model,
-        output,
-        **chosen,
-        data=data,
-        split=split,
-        mapping=mapping,
-        accept=accept or (),
-    )
+    compared: dict[str, Any] = {"data": data, "split": split, "mapping": mapping}
+    try:
+        parity = run(model, output, **chosen, **compared, accept=accept or ())
+    except ParityError as error:
+        Console().print(error.parity)
+        raise
     Console().print(parity)
     print(f"written: {output}")
 

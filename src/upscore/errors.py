@@ -41,7 +41,14 @@ class RunError(UpscoreError, ValueError):
 
 
 class ParityError(UpscoreError, ValueError):
-    """An export that does not label photos as its model does; the message names what differs."""
+    """An export that does not label photos as its model does; the message names what differs.
+
+    `parity` is the whole comparison, an `upscore.exporting.parity.Parity`.
+    """
+
+    def __init__(self, message: str, parity: object = None) -> None:
+        super().__init__(message)
+        self.parity = parity
 
 
 class OutputError(UpscoreError, OSError):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,6 @@ import numpy as np
 from upscore.arrays import TORCH
 from upscore.conv.case import FLOATS, Case
 from upscore.definition import conv_transpose
-from upscore.kernels import numba_is_installed
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _no_depthwise(case: Case) -> str | None:
         return f"the kernels run on the processor, and the arrays are on {case.device}"
     if case.dtype not in ("float32", "float64", "bfloat16"):
         return f"the kernels are for float32, float64 and bfloat16, and the arrays are {case.dtype}"
-    if not numba_is_installed():
+    if find_spec("numba") is None:
         return "Numba is not installed: pip install 'upscore[fast]'"
     return None
 

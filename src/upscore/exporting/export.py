@@ -1,9 +1,8 @@
 """Write a model for programs without upscore, if its labels are those of the model."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from upscore import data as datasets
 from upscore import images
+from upscore.errors import ArgumentError
 from upscore.evaluation.confusion import class_table
 from upscore.evaluation.evaluate import matched
 from upscore.exporting.formats import Candidate, candidate_of
@@ -20,13 +21,14 @@ from upscore.exporting.options import Format, Head, Options, Precision, options_
 from upscore.exporting.parity import Parity, checked_names, compare
 from upscore.heads.argmax import argmax
 from upscore.inference.load import load
+from upscore.inference.segmenter import Segmenter
 from upscore.io.atomic import make_folder
 from upscore.models.checkpoint import read_checkpoint
 from upscore.models.spec import Spec
 from upscore.version import __version__
 
 Bytes = NDArray[np.uint8]
-Pairs = Iterator[tuple[Bytes, Bytes | None]]
+Pairs = Callable[[], Iterator[tuple[Bytes, Bytes | None]]]
 
 # Ranges of activations settle within some tens of photos; more only take time.
 CALIBRATION_PHOTOS = 64
@@ -49,7 +51,7 @@ def export(
 
     The file takes `photos`, uint8 of N x H x W x 3 (RGB), and normalises them by itself. Before it
     is written, it runs in its own runtime and is compared with the model, in float32 with ONNX
-    Runtime, on the same photos, which are not resized.
+    Runtime, on photos that are resized as for predictions, or to the size of the file.
 
     Args:
         model: "bundled", a folder with a model.json, or the folder of a training run.
@@ -57,7 +59,7 @@ def export(
             or a folder for a checkpoint of today's format.
         format: "onnx", "openvino", "pt2" or "checkpoint"; that of the file's name if not given.
         precision: "float32"; "float16" halves the file, computations stay in float32; "int8" has
-            8-bit convolutions, calibrated on the photos.
+            8-bit convolutions, calibrated on photos of the split "train", if there is one.
         head: "scores" gives float32 N x C x ⌈H/s⌉ x ⌈W/s⌉ as `Segmenter.scores` does; "labels"
             gives uint8 N x H x W.
         size: "dynamic", or photos of one size, "HxW" or (H, W).
@@ -83,11 +85,13 @@ def export(
     file = Path(file)
     options, accepted = options_of(file, format, precision, head, size), checked_names(accept)
     checkpoint = read_checkpoint(model)
-    original = load(model, "onnxruntime" if checkpoint.graph else "torch", "cpu")
-    source, pairs = _comparison(original.spec, data, split, mapping, options.size)
+    if options.format == "checkpoint" and (file / "best" / "model.json").is_file():
+        raise ArgumentError(f"{file} is the folder of a run; its checkpoint is {file / 'best'}")
+    original = load(checkpoint.folder, "onnxruntime" if checkpoint.graph else "torch", "cpu")
+    source, pairs = _comparison(original, data, split, mapping, options.size)
     make_folder(file.parent)
     with TemporaryDirectory() as folder:
-        photos = (photo for photo, _ in islice(pairs(), CALIBRATION_PHOTOS))
+        photos = _calibration(original, data, split, mapping, options)
         candidate = candidate_of(checkpoint, options, Path(folder), photos)
         parity = compare(
             original,
@@ -103,40 +107,61 @@ def export(
 
 
 def _comparison(
-    spec: Spec,
+    model: Segmenter,
     data: str | Path | None,
     split: str,
     mapping: Any,
     size: tuple[int, int] | None,
-) -> tuple[str, Any]:
-    """What to compare on: its name, and a function that reads its photos and masks."""
+    most: int | None = None,
+) -> tuple[str, Pairs]:
+    """What to compare on: its name, and a function that reads its photos and masks.
+
+    At most so many of them, spread over the split.
+    """
     if data is None:
         files = list(images.samples().values())
 
-        def photos() -> Pairs:
-            return (_fitted(images.read(file), None, size) for file in files)
+        def photos() -> Iterator[tuple[Bytes, Bytes | None]]:
+            return (_fitted(model, images.read(file), None, size) for file in files)
 
         return "photos that come with upscore", photos
-    dataset, _ = matched(Path(data), spec, split, None, mapping, ())
-    table = class_table(dataset.class_names, spec.class_names)
+    dataset, _ = matched(Path(data), model.spec, split, None, mapping, ())
+    table = class_table(dataset.class_names, model.spec.class_names)
+    step = 1 if most is None else -(-len(dataset) // most)
 
-    def pairs() -> Pairs:
-        for index in range(len(dataset)):
+    def pairs() -> Iterator[tuple[Bytes, Bytes | None]]:
+        for index in range(0, len(dataset), step):
             photo, mask = dataset.read(index)
-            yield _fitted(photo, table[mask], size)
+            yield _fitted(model, photo, table[mask], size)
 
     return f"{dataset.root}, {split}", pairs
 
 
+def _calibration(
+    model: Segmenter, data: str | Path | None, split: str, mapping: Any, options: Options
+) -> Iterator[Bytes]:
+    """Photos that show which ranges activations reach: not those of the comparison, if possible."""
+    if options.precision != "int8":
+        return
+    if data is not None and "train" in datasets.splits(data):
+        split = "train"
+    most = CALIBRATION_PHOTOS
+    _, pairs = _comparison(model, data, split, mapping, options.size, most)
+    for photo, _ in pairs():
+        yield photo
+
+
 def _fitted(
-    photo: Bytes, mask: Bytes | None, size: tuple[int, int] | None
+    model: Segmenter, photo: Bytes, mask: Bytes | None, size: tuple[int, int] | None
 ) -> tuple[Bytes, Bytes | None]:
-    """A photo and its mask as they are, or resized for a file that takes one size."""
+    """A photo and its mask as a user of the file resizes them: as for predictions, or to `size`."""
     if size is None:
-        return photo, mask
-    to = size[1], size[0]
-    photo = np.array(Image.fromarray(photo).resize(to, Image.Resampling.BILINEAR))
-    if mask is not None:
+        photo = model.resized(photo[None])[0]
+    else:
+        to = size[1], size[0]
+        photo = np.array(Image.fromarray(photo).resize(to, Image.Resampling.BILINEAR))
+    if mask is not None and mask.shape != photo.shape[:2]:
+        to = photo.shape[1], photo.shape[0]
         mask = np.array(Image.fromarray(mask).resize(to, Image.Resampling.NEAREST))
     return photo, mask
 

@@ -131,11 +131,12 @@ class CheckpointCandidate:
 
         from upscore.inference.load import load
         from upscore.models.checkpoint import read_checkpoint
-        from upscore.models.weights import network_of
+        from upscore.models.weights import network_of, stored_in_half
 
         self.spec = checkpoint.spec
         self.network = network_of(checkpoint.spec, checkpoint.weights)
-        self.dtype = torch.float16 if options.precision == "float16" else None
+        half = options.precision == "float16" or stored_in_half(checkpoint.weights)
+        self.dtype = torch.float16 if half else None
         self._save(folder)
         graph = read_checkpoint(folder).graph
         self.segmenter: Segmenter = load(folder, "onnxruntime" if graph else "torch", "cpu")

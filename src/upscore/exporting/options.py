@@ -95,7 +95,8 @@ def _possible(options: Options) -> None:
             raise UnsupportedError(
                 "pt2 needs a size (HxW): torch takes minutes to trace a network for all sizes"
             )
-        if options.precision != "float32":
+        if options.precision == "int8":
             raise UnsupportedError(
-                f"pt2 is written in float32: take onnx or openvino for {options.precision}"
+                "pt2 is float32 or float16: torch has no 8-bit convolutions that run everywhere; "
+                "take onnx or openvino for int8"
             )

@@ -34,7 +34,8 @@ LIMITS = {
     # 8 bits may move contours further; two points of mean IoU are the most that may be lost.
     "int8": (0.97, 0.92, 0.85, 0.80, -0.02),
 }
-# A class on fewer pixels than this share has an IoU made of chance; it is not the worst class.
+# A class on fewer pixels than this share, in either map, has an IoU made of chance: it counts in
+# agreement alone.
 SMALLEST_SHARE = 0.001
 
 
@@ -83,7 +84,8 @@ class Parity:
         accept = " ".join(f"--accept {m.name}" for m in beyond)
         raise ParityError(
             f"nothing is written: the {self.precision} export does not label {self.photos} photos "
-            f"as the model does\n{lines}\nto write it nevertheless: {accept}"
+            f"as the model does\n{lines}\nto write it nevertheless: {accept}",
+            self,
         )
 
     def __rich__(self) -> "Table":
@@ -124,7 +126,8 @@ def compare(
     """Compare an export's labels with its model's on the same pixels.
 
     labels_of: the export, from a photo H x W x 3 to labels H x W.
-    pairs: photos, which are not resized, and their masks in the model's classes or None.
+    pairs: photos at the size at which both label them, and their masks in the model's classes or
+        None.
     """
     classes = len(model.spec.class_names)
     model = model.at(None)
@@ -157,9 +160,10 @@ def _agreement(confusion: metrics.Counts, boundary: metrics.Counts) -> tuple[flo
     scores = metrics.scores(confusion)
     either = scores.true_pixels + scores.predicted_pixels - np.diagonal(confusion)
     common = either >= SMALLEST_SHARE * confusion.sum()
+    iou, both, one = scores.iou[common], boundary[common, 0], boundary[common, 1]
     return (
         scores.pixel_accuracy,
-        scores.mean_iou,
-        float(scores.iou[common].min(initial=np.inf)),
-        metrics.nan_mean(metrics.ratio(boundary[:, 0], boundary[:, 1])),
+        metrics.nan_mean(iou),
+        float(iou.min()),
+        metrics.nan_mean(metrics.ratio(both, one)),
     )

@@ -1,4 +1,4 @@
-"""A program of `torch.export` for photos of one size, one at a time."""
+"""A program of `torch.export` for any number of photos of one size."""
 
 from io import BytesIO
 from pathlib import Path
@@ -44,17 +44,38 @@ class WithHead(nn.Module):
         return enlarged[..., : self.size[0], : self.size[1]].argmax(1).to(torch.uint8)
 
 
+class StoredInHalf(nn.Module):
+    """A network that keeps filters and matrices in half precision and computes in float32."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        with torch.no_grad():
+            for parameter in network.parameters():
+                if parameter.ndim > 1:
+                    parameter.data = parameter.data.half()
+
+    def forward(self, photos: Tensor) -> Tensor:
+        wide = {name: value.float() for name, value in self.network.named_parameters()}
+        scores: Tensor = torch.func.functional_call(self.network, wide, (photos,))
+        return scores
+
+
 class ProgramCandidate:
     """A program, run by torch after it was saved and loaded."""
 
     def __init__(self, checkpoint: Checkpoint, options: Options, folder: Path) -> None:
         assert options.size is not None
         spec = checkpoint.spec
-        network = FromPhotos(network_of(spec, checkpoint.weights), spec.mean, spec.std)
+        network: nn.Module = FromPhotos(network_of(spec, checkpoint.weights), spec.mean, spec.std)
+        if options.precision == "float16":
+            network = StoredInHalf(network)
         module = WithHead(network, options.size, spec.stride, options.head).eval()
-        photos = torch.zeros((1, *options.size, 3), dtype=torch.uint8)
+        photos = torch.zeros((2, *options.size, 3), dtype=torch.uint8)  # 2: of 1, torch makes 1
         with torch.no_grad():
-            self.program = torch.export.export(module, (photos,))
+            self.program = torch.export.export(
+                module, (photos,), dynamic_shapes=({0: torch.export.Dim("N")},)
+            )
         torch.export.save(self.program, folder / "model.pt2")
         self.loaded: Any = torch.export.load(folder / "model.pt2").module()
 

@@ -80,15 +80,18 @@ class Segmenter:
         """
         batch = photos if photos.ndim == 4 else photos[None]
         size = batch.shape[1:3]
-        shown = self._resized(batch)
+        shown = self.resized(batch)
         # Resized photos are covered by their scores exactly, whatever the ratio of the sizes.
         stride = self.spec.stride if shown is batch else None
         labels = argmax(self.scores(shown), size=(size[0], size[1]), stride=stride)
         found: Bytes = framework(labels).numpy(labels)
         return found if photos.ndim == 4 else found[0]
 
-    def _resized(self, photos: Bytes) -> Bytes:
-        """Photos with the longer side of the spec, antialiased, in whole cells of the scores."""
+    def resized(self, photos: Bytes) -> Bytes:
+        """Return N photos with the longer side of the spec, in whole cells of the scores.
+
+        Antialiased, as Pillow's `Image.resize` with `Resampling.BILINEAR`.
+        """
         long_side, stride = self.spec.long_side, self.spec.stride
         height, width = photos.shape[1:3]
         if long_side is None or max(height, width) == long_side:

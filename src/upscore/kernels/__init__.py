@@ -6,13 +6,4 @@ Only `compile`, `simd`, `bfloat16`, `exp` and files of kernels import Numba: a p
 its machine code never does.
 """
 
-from functools import cache
-from importlib.util import find_spec
-
 LANES = 16  # numbers in a vector: one register of AVX-512, two of AVX2, four of NEON
-
-
-@cache
-def numba_is_installed() -> bool:
-    """Whether kernels can be compiled. Looking for a package takes longer than many a kernel."""
-    return find_spec("numba") is not None

@@ -87,10 +87,15 @@ def network_of(spec: Spec, weights: Path) -> FCN:
 def add_graph(folder: str | Path) -> None:
     """Write a checkpoint again in today's format, with the graph that earlier ones lacked."""
     checkpoint = read_checkpoint(folder)
-    state = _tensors(checkpoint.weights.read_bytes(), checkpoint.weights)
-    half = any(tensor.dtype == torch.float16 for tensor in state.values())
+    half = stored_in_half(checkpoint.weights)
     network = network_of(checkpoint.spec, checkpoint.weights)
     save(checkpoint.folder, network, checkpoint.spec, dtype=torch.float16 if half else None)
+
+
+def stored_in_half(weights: Path) -> bool:
+    """Return whether a verified file keeps its weights in half precision."""
+    tensors = _tensors(weights.read_bytes(), weights).values()
+    return any(tensor.dtype == torch.float16 for tensor in tensors)
 
 
 def write_tensors(
