@@ -111,6 +111,7 @@ def describe(
     Raises TypeError for what is no array, and for arrays of two frameworks, of two dtypes or on two
     devices; ValueError for shapes that do not fit each other and for outputs that cannot be.
 
+    >>> import numpy as np
     >>> describe(np.ones((1, 3, 5, 5)), np.ones((3, 8, 4, 4)), stride=2, padding=1).size_out
     (10, 10)
     """
