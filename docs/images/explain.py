@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from upscore.explanation import write_page
+from upscore.explanation.page import write_page
 
 HERE = Path(__file__).parent
 STYLE = ".setting { display: none } section { border: 0; padding: 1.5rem 1.5rem 0.5rem }"

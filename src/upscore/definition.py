@@ -49,12 +49,12 @@ def convolution_matrix(weight: Array, axes: Axes) -> Array:
     matrix = np.zeros((weight.shape[0], *size_in, weight.shape[1], *size_out), weight.dtype)
     for pixel in np.ndindex(*size_in):
         for tap in np.ndindex(weight.shape[2:]):
-            place = [
+            position = [
                 i * a.stride + t * a.dilation - a.begin
                 for i, t, a in zip(pixel, tap, axes, strict=True)
             ]
-            if all(0 <= o < size for o, size in zip(place, size_out, strict=True)):
-                matrix[:, *pixel, :, *place] = weight[:, :, *tap]
+            if all(0 <= o < size for o, size in zip(position, size_out, strict=True)):
+                matrix[:, *pixel, :, *position] = weight[:, :, *tap]
     return matrix.reshape(shape)
 
 
@@ -90,11 +90,11 @@ def subkernels(x: Array, weight: Array, axes: Axes) -> Array:
         kernel: Any = np.ix_(*taps)
         dilation = [a.dilation // gcd(a.dilation, a.stride) for a in axes]
         part = _convolve(x, weight[:, :, *kernel], dilation)
-        places = [
+        positions = [
             slice(t[0] * a.dilation, t[0] * a.dilation + n * a.stride, a.stride)
             for t, n, a in zip(taps, part.shape[2:], axes, strict=True)
         ]
-        full[:, :, *places] = part
+        full[:, :, *positions] = part
     return _cut(full, axes)
 
 
@@ -102,11 +102,11 @@ def scatter(x: Array, weight: Array, axes: Axes) -> Array:
     """Add each input pixel's scaled kernel to the output: tap by tap, for all pixels at once."""
     full = np.zeros((len(x), weight.shape[1], *(a.full for a in axes)), x.dtype)
     for tap in np.ndindex(weight.shape[2:]):
-        places = [
+        positions = [
             slice(t * a.dilation, t * a.dilation + (a.size_in - 1) * a.stride + 1, a.stride)
             for t, a in zip(tap, axes, strict=True)
         ]
-        full[:, :, *places] += _mix(x, weight[:, :, *tap])
+        full[:, :, *positions] += _mix(x, weight[:, :, *tap])
     return _cut(full, axes)
 
 
@@ -126,9 +126,9 @@ def _mix(x: Array, weight: Array) -> Array:
 
 def _convolve(x: Array, weight: Array, dilation: Sequence[int]) -> Array:
     """Convolve with stride 1: zeros around `x`, and the flipped kernel slides over it."""
-    reach = [(k - 1) * d for k, d in zip(weight.shape[2:], dilation, strict=True)]
-    size = [n + r for n, r in zip(x.shape[2:], reach, strict=True)]
-    x = np.pad(x, [(0, 0), (0, 0), *((r, r) for r in reach)])
+    margin = [(k - 1) * d for k, d in zip(weight.shape[2:], dilation, strict=True)]
+    size = [n + m for n, m in zip(x.shape[2:], margin, strict=True)]
+    x = np.pad(x, [(0, 0), (0, 0), *((m, m) for m in margin)])
     flipped = np.flip(weight, tuple(range(2, x.ndim)))
     y = np.zeros((len(x), weight.shape[1], *size), x.dtype)
     for tap in np.ndindex(weight.shape[2:]):

@@ -1,4 +1,4 @@
-"""Layers: PyTorch's transposed convolutions, run by the fastest path."""
+"""Layers: PyTorch's transposed convolutions, run by the fastest backend."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ __all__ = ["ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
 
 class _Upscore:
-    """What the three layers add to PyTorch's: how they start, and the path they take."""
+    """What the three layers add to PyTorch's: how they start, and the backend they use."""
 
     init: str | None = None  # until __init__ has run, for the reset_parameters() within it
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import upscore
-from upscore.conv import composed, describe, plan
+from upscore.conv import composed, describe, outer_product, plan
 from upscore.conv.backends import BACKENDS
 from upscore.conv.interleave import Interleave
 from upscore.conv.plan import choose
@@ -335,6 +335,51 @@ def test_autocast_makes_bfloat16(backend):
     torch.testing.assert_close(y, theirs, rtol=2e-2, atol=2e-2)
     y.float().sum().backward()
     assert x.grad.dtype == weight.grad.dtype == torch.float32
+
+
+def test_a_mode_sees_the_call_itself():
+    seen = []
+
+    class Watch(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            seen.append((function, args[3:], kwargs))
+            return function(*args, **kwargs or {})
+
+    x, weight = torch.randn(2, 8, 8), torch.randn(2, 1, 3, 3)
+    expected = upscore.conv_transpose2d(x, weight, None, 2, 1, groups=2)
+    with Watch():
+        y = upscore.conv_transpose2d(x, weight, None, 2, 1, groups=2)
+        array = upscore.conv_transpose2d(x.numpy(), weight.numpy(), None, 2, 1, groups=2)
+    torch.testing.assert_close(y, expected, rtol=0, atol=0)
+    np.testing.assert_allclose(array, expected, rtol=0, atol=1e-5)
+    options = {"output_size": None, "backend": "auto"}
+    ours = [call for call in seen if call[0] is upscore.conv_transpose2d]
+    assert ours == [(upscore.conv_transpose2d, (2, 1, 0, 2, 1), options)]
+
+
+def test_a_subclass_of_tensors_comes_back():
+    class Mine(torch.Tensor):
+        pass
+
+    x, weight = torch.randn(1, 2, 8, 8), torch.randn(2, 1, 4, 4)
+    y = upscore.conv_transpose2d(x.as_subclass(Mine), weight, stride=2, groups=2)
+    assert type(y) is Mine
+    torch.testing.assert_close(
+        y.as_subclass(torch.Tensor), F.conv_transpose2d(x, weight, stride=2, groups=2)
+    )
+
+
+@pytest.mark.parametrize("array", [torch.from_numpy, np.asarray])
+def test_filters_are_looked_at_once_a_call(array, monkeypatch):
+    looked = []
+    real = outer_product._remembered
+    monkeypatch.setattr(outer_product, "_remembered", lambda *key: looked.append(key) or real(*key))
+    x, weight = np.ones((1, 2, 128, 128), "f"), np.ones((2, 1, 4, 4), "f")
+    case = describe(array(x), array(weight), stride=2, groups=2)
+    assert plan(case).backend == "separable"
+    looked.clear()
+    upscore.conv_transpose2d(array(x), array(weight), stride=2, groups=2)
+    assert len(looked) == 1
 
 
 # --- Planning and bad input ----------------------------------------------------------------------

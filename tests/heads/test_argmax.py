@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from upscore import argmax
 from upscore.definition import upsample_linear
+from upscore.heads.argmax import torch_op
 from upscore.heads.grid import HALF_PIXEL, Grid, interpolate_tensor
 
 BACKENDS = ("cpu", "eager")
@@ -231,6 +232,44 @@ def test_backends_by_name():
         argmax(np.zeros((3, 4, 5), np.float32), (8, 10), backend="gpu")
     with pytest.raises(ValueError, match="the scores are on meta"):
         argmax(torch.empty(1, 3, 4, 5, device="meta"), (8, 10), backend="cpu")
+
+
+@pytest.mark.parametrize("backend", ["auto", "cpu", "eager"])
+@pytest.mark.parametrize("measure", [None, "margin"])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiles_without_a_graph_break(backend, measure, dynamic):
+    def head(scores, out):
+        labels = argmax(scores, (30, 41), return_confidence=measure, backend=backend)
+        argmax(scores[0], scale=2, stride=2, out=out, backend=backend)
+        return labels
+
+    torch.compiler.reset()
+    compiled = torch.compile(head, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    for shape in ((2, 4, 5, 6), (1, 4, 7, 8)):
+        scores = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        outs = torch.zeros(2, 2 * shape[2], 2 * shape[3], dtype=torch.uint8)
+        expected, found = head(scores, outs[0]), compiled(scores, outs[1])
+        torch.testing.assert_close(found, expected)
+        assert outs.any()
+        assert torch.equal(*outs)
+
+
+@pytest.mark.parametrize("backend", ["auto", "cpu"])
+def test_exports(backend):
+    class Head(torch.nn.Module):
+        def forward(self, scores):
+            return argmax(scores, (30, 41), backend=backend)
+
+    scores = torch.randn(2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    program = torch.export.export(Head(), (scores,))
+    assert torch.equal(program.module()(scores), argmax(scores, (30, 41)))
+    assert ("upscore" in str(program.graph)) == (backend == "cpu")
+
+
+@pytest.mark.parametrize("measure", [None, "entropy"])
+def test_opcheck(measure):
+    scores = torch.randn(2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    torch.library.opcheck(torch_op.operator, (scores, 20, 31, "fcn", 4, measure, "cpu"))
 
 
 ZEROS = np.zeros((3, 4, 5), np.float32)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from upscore.kernels import exp
+from upscore.kernels import LANES, exp
+from upscore.kernels.simd import load, store
 
 
 def ulps(found, exact):
@@ -33,3 +34,19 @@ def test_scalars_are_within_two_units(name):
     near_zero = np.abs(exact) < 1e-3  # of the logarithm: there the error is absolute
     assert ulps(found[~near_zero], exact[~near_zero]) <= 2
     assert np.abs(found - exact)[near_zero].max(initial=0) < 1e-9
+
+
+def test_vectors_are_exact_beside_one():
+    @njit(error_model="numpy")
+    def run(x, out):
+        for i in range(0, len(x), LANES):
+            store(out, i, exp.exp_vector(load(x, i)))
+
+    x = np.linspace(-87, 0, 100_000).astype(np.float32)
+    x[:LANES] = np.nan
+    found = np.empty_like(x)
+    run(x, found)
+    exact = np.exp(x[LANES:].astype(np.float64))
+    bound = (1 + np.abs(x[LANES:])) * 2.0**-23
+    assert (np.abs(found[LANES:] / exact - 1) <= bound).all()
+    assert np.isnan(found[:LANES]).all()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from upscore.arrays import TORCH
 from upscore.conv.case import FLOATS, Case
 from upscore.definition import conv_transpose
+from upscore.kernels import NUMBA_IS_INSTALLED
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _no_depthwise(case: Case) -> str | None:
         return f"the kernels run on the processor, and the arrays are on {case.device}"
     if case.dtype not in ("float32", "float64", "bfloat16"):
         return f"the kernels are for float32, float64 and bfloat16, and the arrays are {case.dtype}"
-    if find_spec("numba") is None:
+    if not NUMBA_IS_INSTALLED:
         return "Numba is not installed: pip install 'upscore[fast]'"
     return None
 
@@ -104,13 +104,9 @@ def _depthwise(separable: bool) -> Callable[[Any, Any, Any, Case], Any]:
 
             y = depthwise(x, weight, bias, case, separable=separable)
             return y.contiguous(memory_format=memory_format(case))
-        from upscore.conv.depthwise import Depthwise, Separable
+        from upscore.conv.depthwise import launch
 
-        sizes = (case.size_in, case.size_out, case.stride, case.padding)
-        if separable:
-            assert case.factors is not None  # else it could not serve the case
-            return Separable(case.factors, *sizes).forward(x, bias)
-        return Depthwise(weight[:, 0], *sizes).forward(x, bias)
+        return launch(case, lambda: weight, separable=separable).forward(x, bias)
 
     return run
 

@@ -151,9 +151,10 @@ def describe(
 
 def _check_alike(arrays: Framework, x: Any, name: str, other: Any) -> None:
     """Raise TypeError for arrays that cannot be computed with together."""
-    if (found := framework(other, name)) is not arrays:
+    if not arrays.owns(other):
+        found = framework(other, name).name
         raise ArgumentTypeError(
-            f"input is of {arrays.name} and {name} of {found.name}: give both in one framework"
+            f"input is of {arrays.name} and {name} of {found}: give both in one framework"
         )
     if other.dtype != x.dtype:
         raise ArgumentTypeError(f"input is {x.dtype} and {name} {other.dtype}: convert one of them")

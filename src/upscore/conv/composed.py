@@ -5,7 +5,6 @@ checked case, and returns (N, O, *size_out).
 """
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from math import prod
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.overrides import has_torch_function
 
 from upscore.conv.case import Case
+from upscore.kernels import NUMBA_IS_INSTALLED
 
 # Outputs from which one pass of our own kernel saves more than starting it costs.
 INTERLEAVE_BY_KERNEL = 2**15
@@ -82,13 +82,9 @@ def interleave(blocks: Tensor, case: Case) -> Tensor:
     """Lay (N, O * phases, *blocks) out as (N, O, *size_out), cut at both ends."""
     dim, stride = len(case.axes), case.stride
     n, size = blocks.shape[0], blocks.shape[2:]
-    kernels = case.device == "cpu" and not case.tracing and find_spec("numba") is not None
-    if (
-        kernels
-        and case.outputs >= INTERLEAVE_BY_KERNEL
-        and blocks.is_contiguous()
-        and not blocks.is_complex()
-    ):
+    kernels = case.device == "cpu" and not case.tracing and NUMBA_IS_INSTALLED
+    plain = blocks.is_contiguous() and not blocks.is_complex()
+    if kernels and plain and case.outputs >= INTERLEAVE_BY_KERNEL:
         from upscore.conv.interleave import Interleave
 
         begin = tuple(axis.begin % axis.stride for axis in case.axes)

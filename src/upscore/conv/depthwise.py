@@ -1,13 +1,16 @@
 """The depthwise backends on NumPy arrays: lay out the filters, share the kernels' work out."""
 
+from collections.abc import Callable
+from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from upscore.conv.case import Case
 from upscore.conv.outer_product import Factors
-from upscore.kernels.launch import Kernel, address
+from upscore.kernels.launch import Kernel, Workspace, packed
 from upscore.kernels.threads import share
 
 Array = NDArray[Any]
@@ -17,7 +20,6 @@ Sizes = tuple[int, ...]
 CHUNK = 512
 # Outputs that take some 40 microseconds, several times as long as waking a thread.
 WORTH_A_THREAD = 2**17
-CACHE_LINE = 64  # bytes
 INDICES = 6  # lists of indices that forward kernels keep: see mixing_kernels
 
 
@@ -36,42 +38,76 @@ def _least(tasks: int, outputs: int) -> int:
     return max(1, tasks * WORTH_A_THREAD // max(1, outputs))
 
 
-def _zeros(shape: Sizes, dtype: np.dtype[Any]) -> Array:
-    """Zeros that begin where a line of the cache does: kernels read them a fifth faster."""
-    size = prod(shape) * dtype.itemsize
-    memory = np.zeros(size + CACHE_LINE, np.uint8)
-    first = -address(memory) % CACHE_LINE
-    return memory[first : first + size].view(dtype).reshape(shape)
+class Scratch(NamedTuple):
+    """What a thread works with. Kernels set to zero or -1 what they do not write first."""
+
+    lines: Array  # forward: of each input row that an output row mixes; backward: of each tap
+    spare: Array  # a row of the output or its gradient as numbers, where that is bfloat16
+    total: Array  # backward: the sum of the lines
+    indices: NDArray[np.int64]  # forward: see mixing_kernels
+
+
+class Layout(NamedTuple):
+    """What the kernels need to know of a case but its filters; sizes of three axes, some of 1."""
+
+    ones: Sizes  # the leading axes that the case lacks
+    geometry: Array
+    groups: int  # of output rows in a plane
+    forward: Workspace
+    input_gradient: Workspace
+    weight_gradient: Workspace
+
+
+@lru_cache(256)  # a network asks for the same few cases again and again
+def layout(
+    separable: bool,
+    dtype: str,
+    kernel: Sizes,
+    size_in: Sizes,
+    size_out: Sizes,
+    stride: Sizes,
+    begin: Sizes,
+) -> Layout:
+    """Return the layout of a case; `begin` is what is cut from the beginning of each axis."""
+    ones = (1,) * (3 - len(stride))
+    axes = (ones + size_out, ones + kernel, ones + stride, (0,) * len(ones) + begin)
+    groups = mixed = 1  # `mixed`: the input rows that an output row mixes
+    for size, taps, step, cut in list(zip(*axes, strict=True))[:2]:
+        groups *= (cut + size - 1) // step + 1 - cut // step
+        mixed *= -(-taps // step)
+
+    k, n, width, step = kernel[-1], size_in[-1], size_out[-1], stride[-1]
+    end = begin[-1] + width
+
+    def workspace(lines: Sizes, total: int = 0, mixed: int = 0) -> Workspace:
+        rows = (np.empty(lines, dtype), np.empty(width, dtype), np.empty(total, dtype))
+        return Workspace(Scratch(*rows, np.empty((INDICES, mixed), np.int64)))
+
+    if separable:
+        length = max(end, (n - 1) * step + k)
+        forward = workspace((mixed, length), mixed=mixed)
+        backward = of_weight = workspace((1, length))
+    else:
+        taps = -(-k // step)
+        length = (taps - 1) * step + max(end, n * step)
+        # The last taps of a kernel that is no multiple of the stride need a line of their own.
+        forward = workspace((mixed, 2 if k % step else 1, length), mixed=mixed)
+        backward = workspace((taps, max(end, (n + taps) * step)), total=n * step)
+        of_weight = workspace((1, length))
+    return Layout(ones, np.array(axes), groups, forward, backward, of_weight)
 
 
 class _Launch:
-    """One case: its sizes, with leading axes of 1 so that the kernels always meet three."""
+    """One case, with its filters laid out for the kernels."""
 
     FORWARD: Kernel
     INPUT_GRADIENT: Kernel
-    taps: tuple[Array, ...]  # the filters, laid out for the kernels
+    layer: Any  # the geometry and the filters
 
     def __init__(
-        self,
-        dtype: np.dtype[Any],
-        kernel: Sizes,
-        size_in: Sizes,
-        size_out: Sizes,
-        stride: Sizes,
-        begin: Sizes,
+        self, dtype: np.dtype[Any], size_in: Sizes, size_out: Sizes, found: Layout
     ) -> None:
-        """`begin` is what is cut from the beginning of each axis."""
-        self.dtype, self.kernel, self.size_in, self.size_out = dtype, kernel, size_in, size_out
-        self.ones = (1,) * (3 - len(stride))
-        nothing = (0,) * len(self.ones)
-        axes = (self.ones + size_out, self.ones + kernel, self.ones + stride, nothing + begin)
-        self.geometry = np.array(axes)
-        self.groups = self.mixed = 1  # groups of output rows in a plane; input rows that one mixes
-        for size, taps, step, cut in list(zip(*axes, strict=True))[:2]:
-            self.groups *= (cut + size - 1) // step + 1 - cut // step
-            self.mixed *= -(-taps // step)
-        # Of the last axis: what is kept of a full row, and where that ends.
-        self.width, self.end = size_out[-1], begin[-1] + size_out[-1]
+        self.dtype, self.size_in, self.size_out, self.layout = dtype, size_in, size_out, found
 
     def forward(self, x: Array, bias: Array | None, *, bfloat16: bool = False) -> Array:
         """The output of x (N, C, *size); as the bits of bfloat16 if asked for."""
@@ -79,13 +115,12 @@ class _Launch:
         out = np.empty((*x.shape[:2], *self.size_out), np.int16 if bfloat16 else self.dtype)
         share(
             self.FORWARD,
-            tasks := len(out) * out.shape[1] * self.groups,
+            tasks := len(out) * out.shape[1] * self.layout.groups,
+            self.layer,
             self._rows(x),
-            *self.taps,
             np.zeros(x.shape[1], self.dtype) if bias is None else bias,
-            *self._numbers_and_bits(out),
-            self.geometry,
-            scratch=self._forward_scratch,
+            self._rows(out),
+            scratch=self.layout.forward,
             least=_least(tasks, out.size),
         )
         return out
@@ -96,37 +131,17 @@ class _Launch:
         rows = self._rows(out)
         share(
             self.INPUT_GRADIENT,
-            tasks := int(np.prod(rows.shape[:3])),
-            *self._numbers_and_bits(gradient),
-            *self.taps,
+            tasks := prod(rows.shape[:3]),
+            self.layer,
+            self._rows(gradient),
             rows,
-            self.geometry,
-            scratch=self._gradient_scratch,
+            scratch=self.layout.input_gradient,
             least=_least(tasks, gradient.size),
         )
         return out
 
-    def _forward_scratch(self) -> tuple[Array, Array, Array]:
-        """A line for each input row that an output row mixes, an output row, and indices."""
-        indices = np.full((INDICES, self.mixed), -1)
-        return self._lines(self.mixed), np.empty(self.width, self.dtype), indices
-
-    def _lines(self, count: int) -> Array:
-        """Zeros of `count` lines."""
-        raise NotImplementedError
-
-    def _gradient_scratch(self) -> tuple[Array, ...]:
-        raise NotImplementedError
-
-    def _numbers_and_bits(self, array: Array) -> tuple[Array, Array]:
-        """The array as the kernels' pair of numbers and bits of bfloat16, of which one is empty."""
-        rows = self._rows(array)
-        if array.dtype == np.int16:
-            return np.empty((0, 0, 0, 0), self.dtype), rows
-        return rows, np.empty((0, 0, 0, 0), np.int16)
-
     def _rows(self, array: Array) -> Array:
-        return array.reshape(-1, *self.ones, *array.shape[2:])
+        return array.reshape(-1, *self.layout.ones, *array.shape[2:])
 
 
 class Depthwise(_Launch):
@@ -139,24 +154,25 @@ class Depthwise(_Launch):
     def __init__(
         self, filters: Array, size_in: Sizes, size_out: Sizes, stride: Sizes, begin: Sizes
     ) -> None:
-        super().__init__(filters.dtype, filters.shape[1:], size_in, size_out, stride, begin)
-        filters = filters.reshape(-1, *self.ones, *self.kernel)
-        self.taps = (tiles(filters, stride[-1], size_out[-1]),)
-        self.stride = stride[-1]
-        self.count = -(-self.kernel[-1] // self.stride)  # taps that an output mixes along a row
+        dtype, self.kernel, self.stride = filters.dtype, filters.shape[1:], stride[-1]
+        found = layout(False, dtype.char, self.kernel, size_in, size_out, stride, begin)
+        super().__init__(dtype, size_in, size_out, found)
+        filters = filters.reshape(-1, *found.ones, *self.kernel)
+        self.tiles = tiles(filters, self.stride, size_out[-1])
+        self.layer = (found.geometry, self.tiles)
 
     def weight_gradient(self, x: Array, gradient: Array) -> Array:
         """The gradient to the weight (C, 1, *kernel), from that to the output."""
-        sums = np.zeros(self.taps[0].shape, self.dtype)
+        sums = np.zeros_like(self.tiles)
         channels = len(sums)
         share(
             self.WEIGHT_GRADIENT,
             channels,
+            self.layer,
             self._rows(x),
-            *self._numbers_and_bits(gradient),
+            self._rows(gradient),
             sums,
-            self.geometry,
-            scratch=lambda: (self._lines(1)[0, 0], np.empty(self.width, self.dtype)),
+            scratch=self.layout.weight_gradient,
             least=_least(channels, gradient.size),
         )
         # The taps lie as `tiles` lays them out, and each chunk's repetitions are to be summed.
@@ -164,23 +180,6 @@ class Depthwise(_Launch):
         filters = sums.reshape(*outer, taps, -1, self.stride).sum(4, dtype=np.float64)
         filters = filters.reshape(*outer, -1)[..., : self.kernel[-1]]
         return np.asarray(filters.reshape(channels, 1, *self.kernel), self.dtype)
-
-    def _lines(self, count: int) -> Array:
-        # The last taps of a kernel that is no multiple of the stride need a line of their own.
-        versions = 2 if self.kernel[-1] % self.stride else 1
-        before = (self.count - 1) * self.stride
-        length = before + max(self.end, self.size_in[-1] * self.stride)
-        return _zeros((count, versions, length), self.dtype)
-
-    def _gradient_scratch(self) -> tuple[Array, ...]:
-        """A line for each tap, their sum, and a row of the gradient."""
-        width = self.size_in[-1] * self.stride
-        length = max(self.end, width + self.count * self.stride)
-        return (
-            _zeros((self.count, length), self.dtype),
-            np.empty(width, self.dtype),
-            np.empty(self.width, self.dtype),
-        )
 
 
 class Separable(_Launch):
@@ -193,14 +192,21 @@ class Separable(_Launch):
         self, factors: Factors, size_in: Sizes, size_out: Sizes, stride: Sizes, begin: Sizes
     ) -> None:
         columns, rows = factors.columns, factors.rows
-        kernel = (*columns.shape[1:], rows.shape[1])
-        super().__init__(rows.dtype, kernel, size_in, size_out, stride, begin)
-        self.taps = (rows, columns.reshape(-1, *(self.ones + kernel)[:2]))
-        self.length = max(self.end, (size_in[-1] - 1) * stride[-1] + kernel[-1])
+        dtype, kernel = rows.dtype, (*columns.shape[1:], rows.shape[1])
+        found = layout(True, dtype.char, kernel, size_in, size_out, stride, begin)
+        super().__init__(dtype, size_in, size_out, found)
+        columns = columns.reshape(-1, *(found.ones + kernel)[:2])
+        self.layer = packed((found.geometry, rows, columns))
 
-    def _lines(self, count: int) -> Array:
-        return _zeros((count, self.length), self.dtype)
 
-    def _gradient_scratch(self) -> tuple[Array, ...]:
-        """A line, and a row of the gradient."""
-        return self._lines(1)[0], np.empty(self.width, self.dtype)
+def launch(case: Case, weight: Callable[[], Array], *, separable: bool) -> Depthwise | Separable:
+    """Return the launch of a case; its weight (C, 1, *kernel) is asked for only if needed."""
+    if separable:
+        return _separable(case)
+    return Depthwise(weight()[:, 0], case.size_in, case.size_out, case.stride, case.padding)
+
+
+@lru_cache(64)  # as many as cases with factors are remembered
+def _separable(case: Case) -> Separable:
+    assert case.factors is not None  # else the separable backend could not serve the case
+    return Separable(case.factors, case.size_in, case.size_out, case.stride, case.padding)

@@ -10,10 +10,9 @@ into multiply-adds over neighbouring elements, which vectorise:
 
 so that output[q] is the sum over input rows and t of tile[q % chunk] * line[q - t * s].
 
-Arrays are (planes, depth, height, width) in float32 or float64. The output, or its gradient, is
-either in numbers or in the `bits` of bfloat16; the other array is empty. `geometry` has the rows
-size of the output, kernel, stride and pixels cut at the beginning. `scratch` is what `depthwise`
-makes for each thread.
+Arrays are (planes, depth, height, width) in float32 or float64; the output, or its gradient, may
+also be in the bits of bfloat16. `geometry` has the rows size of the output, kernel, stride and
+pixels cut at the beginning. `scratch` is what `depthwise` makes for each thread.
 """
 
 from typing import Any
@@ -29,7 +28,7 @@ from upscore.conv.mixing_kernels import (
     list_lines,
     place_lines,
 )
-from upscore.kernels.bfloat16 import narrow, widen
+from upscore.kernels.bfloat16 import room, stored, widened
 from upscore.kernels.compile import part
 
 Array = NDArray[Any]
@@ -110,11 +109,13 @@ def _write_row(
 
 @part()
 def forward(
-    first: int, last: int, scratch: Any, x: Array, tiles: Array, bias: Array, out: Array,
-    bits: Array, geometry: Array,
-) -> None:  # fmt: skip
+    first: int, last: int, scratch: Any, layer: Any, x: Array, bias: Array, out: Array
+) -> None:
     """A task: the output rows of one group of one plane."""
-    lines, wide, indices = scratch
+    lines, spare, _, indices = scratch
+    geometry, tiles = layer
+    lines[:] = 0  # beyond the ends of input rows it stays so
+    indices[MADE_OF] = -1
     depth, height, _ = geometry[0]
     kz, ky, kx = geometry[1]
     sz, sy, sx = geometry[2]
@@ -140,19 +141,19 @@ def forward(
             for ry in range(max(0, py - y * sy), min(sy, py + height - y * sy)):
                 count = list_lines(indices, rz, ry, kz, ky, sz, sy, mixed_y)
                 oz, oy = z * sz + rz - pz, y * sy + ry - py
-                target = wide if bits.size else out[plane, oz, oy]
+                target = room(out[plane, oz, oy], spare)
                 _write_row(target, bias[channel], tiles[channel], indices, count, lines, px, sx)
-                if bits.size:
-                    narrow(wide, bits[plane, oz, oy])
+                stored(target, out[plane, oz, oy])
 
 
 @part()
 def input_gradient(
-    first: int, last: int, scratch: Any, gradient: Array, bits: Array, tiles: Array, out: Array,
-    geometry: Array,
-) -> None:  # fmt: skip
+    first: int, last: int, scratch: Any, layer: Any, gradient: Array, out: Array
+) -> None:
     """A task: one row of the gradient to the input, the ordinary strided convolution."""
-    lines, total, wide = scratch
+    lines, spare, total, _ = scratch
+    geometry, tiles = layer
+    lines[:] = 0
     depth, height, width = geometry[0]
     kz, ky, _ = geometry[1]
     sz, sy, sx = geometry[2]
@@ -167,9 +168,7 @@ def input_gradient(
         for az in range(max(0, pz - iz * sz), min(kz, pz - iz * sz + depth)):
             for ay in range(max(0, py - iy * sy), min(ky, py - iy * sy + height)):
                 oz, oy = iz * sz + az - pz, iy * sy + ay - py
-                if bits.size:
-                    widen(bits[plane, oz, oy], wide)
-                source = wide if bits.size else gradient[plane, oz, oy]
+                source = widened(gradient[plane, oz, oy], spare)
                 for q in range(px // chunk * chunk, end, chunk):
                     lo, hi = max(q, px), min(q + chunk, end)
                     piece = source[lo - px : hi - px]
@@ -196,11 +195,13 @@ def _correlate(sums: Array, line: Array, gradient: Array, begin: int, stride: in
 
 @part()
 def weight_gradient(
-    first: int, last: int, scratch: Any, x: Array, gradient: Array, bits: Array, out: Array,
-    geometry: Array,
-) -> None:  # fmt: skip
+    first: int, last: int, scratch: Any, layer: Any, x: Array, gradient: Array, out: Array
+) -> None:
     """A task: the gradient to one channel's tiles, added to `out`, which is laid out like them."""
-    line, wide = scratch
+    lines, spare, _, _ = scratch
+    geometry, _ = layer
+    line = lines[0]
+    line[:] = 0
     depth, height, _ = geometry[0]
     kz, ky, _ = geometry[1]
     sz, sy, sx = geometry[2]
@@ -216,7 +217,5 @@ def weight_gradient(
                     for az in range(max(0, pz - iz * sz), min(kz, pz - iz * sz + depth)):
                         for ay in range(max(0, py - iy * sy), min(ky, py - iy * sy + height)):
                             oz, oy = iz * sz + az - pz, iy * sy + ay - py
-                            if bits.size:
-                                widen(bits[plane, oz, oy], wide)
-                            source = wide if bits.size else gradient[plane, oz, oy]
+                            source = widened(gradient[plane, oz, oy], spare)
                             _correlate(out[task, az, ay], line, source, px, sx)

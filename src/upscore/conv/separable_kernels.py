@@ -1,14 +1,13 @@
 """Kernels of the depthwise transposed convolution whose filters are outer products.
 
-A filter is a column (over depth and height) times a row. Forward, an input row is widened once, by
+A filter is a column (over depth and height) times a row. Forward, an input row is enlarged once, by
 its filter's row, to a *line* as long as the output's rows; the output rows that need it take it
 times their column's numbers. Backward, the gradient's rows are summed with the column's numbers
-into a line, which is then narrowed by the filter's row.
+into a line, which is then reduced by the filter's row.
 
-Arrays are (planes, depth, height, width) in float32 or float64. The output, or its gradient, is
-either in numbers or in the `bits` of bfloat16; the other array is empty. `geometry` has the rows
-size of the output, kernel, stride and pixels cut at the beginning. `scratch` is what `depthwise`
-makes for each thread.
+Arrays are (planes, depth, height, width) in float32 or float64; the output, or its gradient, may
+also be in the bits of bfloat16. `geometry` has the rows size of the output, kernel, stride and
+pixels cut at the beginning. `scratch` is what `depthwise` makes for each thread.
 """
 
 from typing import Any
@@ -24,14 +23,14 @@ from upscore.conv.mixing_kernels import (
     list_lines,
     place_lines,
 )
-from upscore.kernels.bfloat16 import narrow, widen
+from upscore.kernels.bfloat16 import room, stored, widened
 from upscore.kernels.compile import part
 
 Array = NDArray[Any]
 
 
 @part(fastmath={"contract"})
-def _widened(row: Array, taps: Array, stride: int, line: Array) -> None:
+def _enlarge(row: Array, taps: Array, stride: int, line: Array) -> None:
     """Write the one-dimensional transposed convolution of the row."""
     n, k = len(row), len(taps)
     if k == 4 and stride == 2:  # a constant stride vectorises, both phases at once
@@ -55,8 +54,8 @@ def _widened(row: Array, taps: Array, stride: int, line: Array) -> None:
 
 
 @part(fastmath={"contract"})
-def _narrowed(line: Array, taps: Array, stride: int, row: Array) -> None:
-    """Write the one-dimensional convolution of the line: the transpose of `_widened`."""
+def _reduce(line: Array, taps: Array, stride: int, row: Array) -> None:
+    """Write the one-dimensional convolution of the line: the transpose of `_enlarge`."""
     n, k = len(row), len(taps)
     if k == 4 and stride == 2:
         for j in range(n):
@@ -99,11 +98,13 @@ def _write_row(
 
 @part()
 def forward(
-    first: int, last: int, scratch: Any, x: Array, rows: Array, columns: Array, bias: Array,
-    out: Array, bits: Array, geometry: Array,
-) -> None:  # fmt: skip
+    first: int, last: int, scratch: Any, layer: Any, x: Array, bias: Array, out: Array
+) -> None:
     """A task: the output rows of one group of one plane."""
-    lines, wide, indices = scratch
+    lines, spare, _, indices = scratch
+    geometry, rows, columns = layer
+    lines[:] = 0  # beyond the ends of enlarged rows it stays so
+    indices[MADE_OF] = -1
     depth, height, _ = geometry[0]
     kz, ky, _ = geometry[1]
     sz, sy, sx = geometry[2]
@@ -120,24 +121,25 @@ def forward(
         for n in range(place_lines(indices, plane, z, y, mixed_z, mixed_y, d, h)):
             k = indices[STALE, n]
             row = indices[MADE_OF, k]
-            _widened(x[plane, row // h % d, row % h], rows[channel], sx, lines[k])
+            _enlarge(x[plane, row // h % d, row % h], rows[channel], sx, lines[k])
         for rz in range(max(0, pz - z * sz), min(sz, pz + depth - z * sz)):
             for ry in range(max(0, py - y * sy), min(sy, py + height - y * sy)):
                 count = list_lines(indices, rz, ry, kz, ky, sz, sy, mixed_y)
                 oz, oy = z * sz + rz - pz, y * sy + ry - py
-                target = wide if bits.size else out[plane, oz, oy]
+                target = room(out[plane, oz, oy], spare)
                 _write_row(target, bias[channel], columns[channel], indices, count, lines, px)
-                if bits.size:
-                    narrow(wide, bits[plane, oz, oy])
+                stored(target, out[plane, oz, oy])
 
 
 @part()
 def input_gradient(
-    first: int, last: int, scratch: Any, gradient: Array, bits: Array, rows: Array,
-    columns: Array, out: Array, geometry: Array,
-) -> None:  # fmt: skip
+    first: int, last: int, scratch: Any, layer: Any, gradient: Array, out: Array
+) -> None:
     """A task: one row of the gradient to the input, the ordinary strided convolution."""
-    line, wide = scratch
+    lines, spare, _, _ = scratch
+    geometry, rows, columns = layer
+    line = lines[0]
+    line[:] = 0
     depth, height, width = geometry[0]
     kz, ky, _ = geometry[1]
     sz, sy, sx = geometry[2]
@@ -151,8 +153,6 @@ def input_gradient(
         for az in range(max(0, pz - iz * sz), min(kz, pz - iz * sz + depth)):
             for ay in range(max(0, py - iy * sy), min(ky, py - iy * sy + height)):
                 oz, oy = iz * sz + az - pz, iy * sy + ay - py
-                if bits.size:
-                    widen(bits[plane, oz, oy], wide)
-                source = wide if bits.size else gradient[plane, oz, oy]
+                source = widened(gradient[plane, oz, oy], spare)
                 _scaled(line[px : px + width], columns[channel, az, ay], source)
-        _narrowed(line, rows[channel], sx, out[plane, iz, iy])
+        _reduce(line, rows[channel], sx, out[plane, iz, iy])

@@ -9,7 +9,7 @@ from torch import Tensor
 from upscore.arrays import TORCH
 from upscore.conv.case import Case, describe
 from upscore.conv.composed import native
-from upscore.conv.depthwise import Depthwise, Separable
+from upscore.conv.depthwise import Depthwise, Separable, launch
 from upscore.conv.outer_product import factors
 from upscore.errors import ArgumentError
 from upscore.kernels.torch_op import register
@@ -26,26 +26,18 @@ def depthwise(
         y: Tensor = forward(x, weight, bias, case.size_out, case.stride, case.padding, separable)
         return y
     # What records nothing need not pass PyTorch's dispatcher, which takes as long as a small case.
-    sizes = (case.size_in, case.size_out, case.stride, case.padding)
-    if separable:
-        assert case.factors is not None  # else it could not serve the case
-        return _run(Separable(case.factors, *sizes), x, bias)
-    return _run(Depthwise(_filters(weight), *sizes), x, bias)
+    return _run(launch(case, lambda: _array(weight), separable=separable), x, bias)
 
 
-def _run(launch: Depthwise | Separable, x: Tensor, bias: Tensor | None) -> Tensor:
+def _run(ready: Depthwise | Separable, x: Tensor, bias: Tensor | None) -> Tensor:
     bfloat16 = x.dtype == torch.bfloat16
-    y = launch.forward(_array(x), None if bias is None else _array(bias), bfloat16=bfloat16)
+    y = ready.forward(_array(x), None if bias is None else _array(bias), bfloat16=bfloat16)
     return torch.from_numpy(y).view(torch.bfloat16) if bfloat16 else torch.from_numpy(y)
 
 
 def _array(tensor: Tensor) -> Any:
     """A contiguous array of the numbers, bfloat16 widened."""
     return TORCH.numpy(tensor.contiguous())
-
-
-def _filters(weight: Tensor) -> Any:
-    return _array(weight)[:, 0]
 
 
 def _memory(tensor: Tensor) -> Any:
@@ -66,7 +58,7 @@ def _forward(
     separable: bool,
 ) -> Tensor:
     sizes = _sizes(x.shape[2:], size_out, stride, padding)
-    return _run(_launch(weight, sizes, separable), x, bias)
+    return _run(_ready(weight, sizes, separable), x, bias)
 
 
 def _input_gradient(
@@ -77,8 +69,8 @@ def _input_gradient(
     padding: Sequence[int],
     separable: bool,
 ) -> Tensor:
-    launch = _launch(weight, _sizes(x.shape[2:], gradient.shape[2:], stride, padding), separable)
-    return torch.from_numpy(launch.input_gradient(_memory(gradient))).to(x.dtype)
+    ready = _ready(weight, _sizes(x.shape[2:], gradient.shape[2:], stride, padding), separable)
+    return torch.from_numpy(ready.input_gradient(_memory(gradient))).to(x.dtype)
 
 
 def _weight_gradient(
@@ -88,19 +80,20 @@ def _weight_gradient(
     stride: Sequence[int],
     padding: Sequence[int],
 ) -> Tensor:
-    sizes = _sizes(x.shape[2:], gradient.shape[2:], stride, padding)
-    found = Depthwise(_filters(weight), *sizes).weight_gradient(_array(x), _memory(gradient))
-    return torch.from_numpy(found).to(weight.dtype)
+    ready = Depthwise(
+        _array(weight)[:, 0], *_sizes(x.shape[2:], gradient.shape[2:], stride, padding)
+    )
+    return torch.from_numpy(ready.weight_gradient(_array(x), _memory(gradient))).to(weight.dtype)
 
 
 def _sizes(*sizes: Sequence[int]) -> Any:
     return tuple(map(tuple, sizes))
 
 
-def _launch(weight: Tensor, sizes: Any, separable: bool) -> Depthwise | Separable:
+def _ready(weight: Tensor, sizes: Any, separable: bool) -> Depthwise | Separable:
     """The launch of a case whose filters may not have been looked at."""
     if not separable:
-        return Depthwise(_filters(weight), *sizes)
+        return Depthwise(_array(weight)[:, 0], *sizes)
     found = factors(weight)
     if found is None:
         raise ArgumentError(

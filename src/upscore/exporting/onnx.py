@@ -35,7 +35,8 @@ def onnx_model(graph: Path, spec: Spec, options: Options) -> Any:
 
 
 def add_metadata(model: Any, metadata: dict[str, str]) -> None:
-    """Write keys and values where every ONNX tool shows them."""
+    """Write keys and values where every ONNX tool shows them, instead of what tools noted there."""
+    del model.metadata_props[:]
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
 

@@ -22,17 +22,20 @@ MEASURES = {
     "mean-iou": "mean IoU with the model's labels",
     "worst-class": "lowest IoU of a class",
     "boundary": "mean boundary IoU",
-    "masks": "mean IoU on the masks, more or less than the model's",
+    "masks": "change of the mean IoU on the masks",
 }
 
 # The least of each measure, by precision.
 LIMITS = {
     # Another runtime adds up in another order: only pixels where two classes tie may change.
-    "float32": (0.999, 0.995, 0.99, 0.99, -0.001),
-    # Weights keep 11 bits, which moves a contour by less than a pixel.
-    "float16": (0.995, 0.98, 0.95, 0.95, -0.005),
-    # 8 bits may move contours further; two points of mean IoU are the most that may be lost.
-    "int8": (0.97, 0.92, 0.85, 0.80, -0.02),
+    # The bundled model: 1.0000 of all four in every format, on 300 photos of its validation.
+    "float32": (0.9999, 0.999, 0.998, 0.998, -0.0005),
+    # Weights keep 11 bits, which moves a contour by less than a pixel (0.9997, 0.999, 0.998, 0.995,
+    # on the same photos).
+    "float16": (0.999, 0.995, 0.99, 0.98, -0.002),
+    # 8 bits move contours by a pixel or two (0.994, 0.972, 0.942, 0.898); what is lost on the masks
+    # must stay below what another training run would change, one to two points of mean IoU.
+    "int8": (0.98, 0.93, 0.85, 0.80, -0.01),
 }
 # A class on fewer pixels than this share, in either map, has an IoU made of chance: it counts in
 # agreement alone.
@@ -92,15 +95,15 @@ class Parity:
         from rich.table import Table
 
         table = Table(box=None, title=f"parity on {self.photos} photos ({self.source})")
-        for heading in ("measure", "value", "least", ""):
+        for heading in ("measure", "", "value", "least", ""):
             table.add_column(heading, justify="right" if heading in ("value", "least") else "left")
         for m in self.measures:
             beyond = "accepted" if m.name in self.accepted else "beyond the limit"
             verdict = "" if m.met else beyond
-            table.add_row(MEASURES[m.name], f"{m.value:.4f}", f"{m.limit:g}", verdict)
+            table.add_row(m.name, MEASURES[m.name], f"{m.value:.4f}", f"{m.limit:g}", verdict)
         if self.masks is not None:
-            table.add_row("mean IoU on the masks, model", f"{self.masks[0]:.4f}", "", "")
-            table.add_row("mean IoU on the masks, export", f"{self.masks[1]:.4f}", "", "")
+            table.add_row("", "mean IoU on the masks, model", f"{self.masks[0]:.4f}", "", "")
+            table.add_row("", "mean IoU on the masks, export", f"{self.masks[1]:.4f}", "", "")
         return table
 
 

@@ -8,11 +8,14 @@ from upscore.errors import ArgumentError, ArgumentTypeError
 
 MOST_CLASSES = 65_536
 BACKENDS = ("auto", "eager", "cpu", "gpu")
-NEEDS = {"cpu": "numba", "gpu": "triton"}
 SCORES = ("float32", "float16", "bfloat16", "float64")
 
 # Looked up when this is imported: torch.compile cannot trace the search where it is needed.
-_MISSING = {package for package in NEEDS.values() if find_spec(package) is None}
+_MISSING = {
+    backend: package
+    for backend, package in (("cpu", "numba"), ("gpu", "triton"))
+    if find_spec(package) is None
+}
 
 
 def check_scores(scores: Any) -> Any:
@@ -48,12 +51,12 @@ def choose_backend(scores: Any, backend: str) -> str:
         if arrays.exporting():  # a graph that others run holds torch's own operators
             return "eager"
         backend = {"cpu": "cpu", "cuda": "gpu"}.get(device, "eager")
-        return "eager" if NEEDS.get(backend) in _MISSING else backend
+        return "eager" if backend in _MISSING else backend
     if backend == "cpu" and device != "cpu":
         raise ArgumentError(f'backend="cpu" works in main memory, but the scores are on {device}')
     if backend == "gpu" and arrays.name != "torch":
         raise ArgumentError('backend="gpu" takes torch tensors; a NumPy array is served by "cpu"')
-    package = NEEDS.get(backend)
-    if package in _MISSING:
+    if backend in _MISSING:
+        package = _MISSING[backend]
         raise ArgumentError(f'backend="{backend}" needs {package}: pip install {package}')
     return backend

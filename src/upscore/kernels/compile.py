@@ -69,7 +69,7 @@ def object_code(function: Any, arguments: tuple[Any, ...]) -> tuple[bytes, list[
 
     Return an object file with the function `SYMBOL`, and the names of what it calls elsewhere. In
     C it is `int SYMBOL(int64_t first, int64_t last, const int64_t *words)`, where `words` are those
-    of `launch.pack`; it returns 0, or another number if the kernel raised.
+    of `launch.in_words`; it returns 0, or another number if the kernel raised.
     """
     target = registry.cpu_target
     kinds = (types.int64, types.int64, *map(_type, arguments))
@@ -90,7 +90,7 @@ def object_code(function: Any, arguments: tuple[Any, ...]) -> tuple[bytes, list[
 
 
 def _type(value: Any) -> Any:
-    """The Numba type of an argument, as `launch.pack` tells arguments apart."""
+    """The Numba type of an argument, as `launch.in_words` tells arguments apart."""
     if isinstance(value, np.ndarray):
         return types.Array(from_dtype(value.dtype), value.ndim, "C")
     if isinstance(value, tuple):

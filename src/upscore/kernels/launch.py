@@ -1,17 +1,24 @@
 """Starting kernels from Python: their arguments as words, and the machine code for their types."""
 
+import operator
 import os
 from array import array
 from collections.abc import Callable
 from ctypes import c_ssize_t
 from functools import cached_property, partial
 from importlib import import_module
+from struct import pack, unpack
 from threading import Lock
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from upscore.errors import ArgumentTypeError
+
+Signature = tuple[Any, ...]
+
+CACHE_LINE = 64  # bytes
 
 _LOADING = Lock()
 _HEADER = object.__basicsize__
@@ -23,19 +30,20 @@ class Kernel:
     Its machine code for each combination of argument types is looked for in this process, then on
     disk. What is nowhere is compiled: only then is the module imported, and Numba with it.
 
-    Arguments are C-contiguous NumPy arrays, whole numbers, floats, None, and tuples of these. With
-    NUMBA_BOUNDSCHECK=1 in the environment Numba runs the kernel and checks every index.
+    Arguments are C-contiguous NumPy arrays, whole numbers, floats, None, tuples of these, and what
+    is `Packed`. With NUMBA_BOUNDSCHECK=1 in the environment Numba runs the kernel and checks every
+    index.
     """
 
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
-        self._codes: dict[str, Any] = {}
+        self._codes: dict[Signature, Any] = {}
 
     def bind(self, *arguments: Any) -> Callable[[int, int], None]:
         """Return `call(first, last)`, which runs those tasks with these arguments."""
         if os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0"):
             return lambda first, last: self._checked(first, last, *map(_unpacked, arguments))
-        signature, words = pack(arguments)
+        signature, words = in_words(arguments)
         code = self._codes.get(signature)
         if code is None:
             with _LOADING:
@@ -53,29 +61,72 @@ class Kernel:
 
         return plain(self.function)
 
-    def _machine_code(self, signature: str, arguments: tuple[Any, ...]) -> Any:
+    def _machine_code(self, signature: Signature, arguments: tuple[Any, ...]) -> Any:
         from upscore.kernels import machine_code
 
-        found = machine_code.find(self.module, self.name, signature)
+        found = machine_code.find(self.module, self.name, str(signature))
         if found is None:
             from upscore.kernels.compile import object_code
 
             code, calls = object_code(self.function, tuple(map(_unpacked, arguments)))
-            machine_code.keep(self.module, self.name, signature, code, calls)
+            machine_code.keep(self.module, self.name, str(signature), code, calls)
             found = machine_code.MachineCode(code)
         return found
 
 
 class Packed:
-    """An argument of many calls, such as a plan, packed once."""
+    """An argument in words already; `make` returns it as it was."""
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
-        self.types, self.words = pack((value,))
+    def __init__(self, make: Callable[[], Any], signature: Signature, words: "array[int]") -> None:
+        self.make, self.signature, self.words = make, signature, words
+
+
+def packed(value: Any) -> Packed:
+    """Put what many calls share, such as a plan, into words once."""
+    return Packed(lambda: value, *in_words((value,)))
+
+
+class Workspace:
+    """Uninitialised arrays of always the same shapes, all in one piece of memory.
+
+    `workspace()` makes new ones, which is faster than making and packing each of them. Each begins
+    where a line of the cache does.
+    """
+
+    def __init__(self, example: tuple[NDArray[Any], ...]) -> None:
+        """`example` is a named tuple of arrays with those shapes and dtypes."""
+        self._kind: Any = type(example)
+        self._arrays = [(array.dtype, array.shape) for array in example]
+        sizes = [-(-array.nbytes // CACHE_LINE) * CACHE_LINE for array in example]
+        self._starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        self._size = sum(sizes)
+        self._signature, self._words = in_words((example,))
+        # An array's words are its address and its shape.
+        lengths = [1 + len(shape) for _, shape in self._arrays]
+        self._addresses = [sum(lengths[:i]) for i in range(len(lengths))]
+
+    def __call__(self) -> Packed:
+        """Return the arrays, in words."""
+        memory = np.empty(self._size + CACHE_LINE, np.uint8)
+        begin = -(-address(memory) // CACHE_LINE) * CACHE_LINE
+        words = self._words[:]
+        for place, start in zip(self._addresses, self._starts, strict=True):
+            words[place] = begin + start
+        return Packed(partial(self._cut, memory, begin), self._signature, words)
+
+    def _cut(self, memory: NDArray[np.uint8], begin: int) -> tuple[NDArray[Any], ...]:
+        """Return the arrays as such."""
+        first = begin - address(memory)
+        arrays = [
+            np.ndarray(shape, dtype, memory.data, first + start)
+            for (dtype, shape), start in zip(self._arrays, self._starts, strict=True)
+        ]
+        cut: tuple[NDArray[Any], ...] = self._kind(*arrays)
+        return cut
 
 
 def _unpacked(argument: Any) -> Any:
-    return argument.value if isinstance(argument, Packed) else argument
+    return argument.make() if isinstance(argument, Packed) else argument
 
 
 def _run(code: Any, words: "array[int]", arguments: Any, first: int, last: int) -> None:
@@ -83,16 +134,50 @@ def _run(code: Any, words: "array[int]", arguments: Any, first: int, last: int) 
     code(first, last, words.buffer_info()[0])
 
 
-def pack(arguments: tuple[Any, ...]) -> tuple[str, "array[int]"]:
+def in_words(arguments: tuple[Any, ...]) -> tuple[Signature, "array[int]"]:
     """Return the types of the arguments in short, and their values as words of 64 bits.
 
     An array gives its address and its shape, a float its bits.
     """
-    types: list[str] = []
+    signature: list[Any] = []
     words = array("q")
-    for argument in arguments:
-        _pack(argument, types, words)
-    return " ".join(types), words
+    _append(arguments, signature, words)
+    return tuple(signature), words
+
+
+def _append(values: tuple[Any, ...], signature: list[Any], words: "array[int]") -> None:
+    """Append what `in_words` returns. Every call pays for this: it is written to be fast."""
+    for value in values:
+        kind = type(value)
+        if kind is int:
+            signature.append("int")
+            words.append(value)
+        elif kind is np.ndarray:
+            shape = value.shape
+            if not value.flags.c_contiguous:
+                raise ArgumentTypeError("kernels take C-contiguous arrays")
+            signature.append(value.dtype.char)
+            signature.append(len(shape))
+            words.append(address(value))
+            words.extend(shape)
+        elif kind is Packed:
+            signature.append(value.signature)
+            words.extend(value.words)
+        elif isinstance(value, tuple):
+            signature.append(kind.__name__)
+            signature.append(len(value))
+            _append(value, signature, words)
+        elif value is None:
+            signature.append("None")
+        elif kind is np.float32:
+            signature.append("float32")
+            words.append(unpack("i", pack("f", value))[0])
+        elif isinstance(value, float):
+            signature.append("float")
+            words.append(unpack("q", pack("d", value))[0])
+        else:
+            signature.append("int")
+            words.append(operator.index(value))
 
 
 def address(numbers: Any) -> int:
@@ -101,31 +186,3 @@ def address(numbers: Any) -> int:
     What comes after the header of the object is fixed by NumPy's binary interface.
     """
     return c_ssize_t.from_address(id(numbers) + _HEADER).value
-
-
-def _pack(value: Any, types: list[str], words: "array[int]") -> None:
-    if isinstance(value, np.ndarray):
-        if not value.flags.c_contiguous:
-            raise ArgumentTypeError("kernels take C-contiguous arrays")
-        types.append(f"{value.dtype.char}{value.ndim}")
-        words.append(address(value))
-        words.extend(value.shape)
-    elif isinstance(value, Packed):
-        types.append(value.types)
-        words.extend(value.words)
-    elif isinstance(value, tuple):
-        types.append(f"{type(value).__name__}(")
-        for item in value:
-            _pack(item, types, words)
-        types.append(")")
-    elif value is None:
-        types.append("none")
-    elif isinstance(value, np.float32):
-        types.append("float32")
-        words.append(int(value.view(np.int32)))
-    elif isinstance(value, float):
-        types.append("float64")
-        words.append(int(np.float64(value).view(np.int64)))
-    else:
-        types.append("int64")
-        words.append(int(value))

@@ -5,12 +5,12 @@ from typing import Any
 from upscore.arrays import framework
 from upscore.errors import ArgumentError, ArgumentTypeError
 from upscore.geometry import whole
-from upscore.heads.argmax.confidence import MEASURES, Measure
-from upscore.heads.argmax.labels import label_dtype, make_labels
+from upscore.heads.argmax.labels import make_labels
+from upscore.heads.argmax.result import MEASURES, Measure, label_dtype
 from upscore.heads.backend import check_scores, choose_backend
 from upscore.heads.grid import choose_grid
 
-MOST_PIXELS = 1 << 40  # beyond it a kernel's 64-bit indices could overflow
+MOST_PIXELS = 1 << 40  # beyond any memory, and small enough that no index of 64 bits overflows
 
 
 def argmax(

@@ -1,17 +1,18 @@
 """Labels on the CPU: takes scores of any layout to the kernel that never upsamples them whole."""
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from upscore.arrays import framework
-from upscore.heads.argmax.confidence import MEASURES
 from upscore.heads.argmax.cpu_plan import TILE, Plan, plan_labels
+from upscore.heads.argmax.result import MEASURES, label_dtype
 from upscore.heads.grid import HALF_PIXEL, Grid
 from upscore.kernels import LANES
-from upscore.kernels.launch import Kernel
+from upscore.kernels.launch import Kernel, Packed, Workspace, packed
 from upscore.kernels.threads import share
 
 LABEL_BANDS = Kernel("upscore.heads.argmax.cpu_kernels", "label_bands")
@@ -33,8 +34,6 @@ class Source(NamedTuple):
     scores: NDArray[Any]
     offset: int
     steps: tuple[int, ...]  # to the next image, class, row, column
-    classes: int
-    limit: Any  # scores within +-limit can be interpolated without overflow
 
 
 class Target(NamedTuple):
@@ -53,13 +52,13 @@ class Scratch(NamedTuple):
 
     rows: NDArray[Any]  # the last two source rows, all classes, widened: even and odd ones
     cached: NDArray[np.int64]  # which two these are
-    finite: NDArray[np.bool_]  # whether all their scores are within the limit
+    finite: NDArray[np.int64]  # whether all their scores are within the limit
     mixed: NDArray[Any]  # a block's chosen classes, interpolated horizontally in both rows
     chosen: NDArray[np.int32]  # the classes of a block that may win
-    candidates: NDArray[np.int32]  # those of a chunk, and in which cells
-    candidate_cells: NDArray[np.int32]
-    labels: NDArray[Any]  # a tile of each
-    confidence: NDArray[np.float32]
+    candidates: NDArray[np.int32]  # those of a chunk
+    candidate_cells: NDArray[np.int32]  # ... and in which of its cells they may
+    labels: NDArray[Any]  # a tile
+    confidence: NDArray[np.float32]  # a tile
 
 
 def argmax(
@@ -72,44 +71,53 @@ def argmax(
 ) -> None:
     """Write the labels of N x C x h x w scores in main memory and, if asked, their confidence."""
     n, classes, h, w = scores.shape
-    line, offset, steps = _line(framework(scores).memory(scores))
-    target = framework(labels).memory(labels)
+    arrays = framework(scores)
+    line, offset, steps = _line(arrays.memory(scores))
+    target = arrays.memory(labels)
     aligned = target if target.flags.aligned else np.empty_like(target)
     out, out_offset, out_steps = _line(aligned)
     real = np.dtype("float64" if line.dtype == np.float64 else "float32").type
     H, W = labels.shape[1:]
-    plan, packed = plan_labels((h, w), (H, W), grid, classes, real.__name__)
+    tasks, plan, workspace = _prepare((h, w), (H, W), grid, classes, real.__name__)
     cutoff = real(NEGLIGIBLE + math.log(classes) if measure in ("probability", "entropy") else 0)
     if confidence is not None:
-        confidence = framework(confidence).memory(confidence).reshape(-1)
+        confidence = arrays.memory(confidence).reshape(-1)
     work = NANOSECONDS_A_SCORE * classes * w * h + NANOSECONDS_A_LABEL * H * W
     share(
         LABEL_BANDS,
-        n * plan.tasks,
-        Source(line, offset, steps, classes, real(np.finfo(real).max / 4)),
-        packed,
+        n * tasks,
+        Source(line, offset, steps),
+        plan,
         Target(out, out_offset, out_steps, confidence, _code(measure), cutoff),
-        scratch=lambda: _scratch(plan, classes, out.dtype),
-        least=math.ceil(WORTH_A_THREAD_NANOSECONDS * plan.tasks / work),
+        scratch=workspace,
+        least=math.ceil(WORTH_A_THREAD_NANOSECONDS * tasks / work),
         pieces=PIECES,
     )
     if aligned is not target:
         target[...] = aligned
 
 
-def _scratch(plan: Plan, classes: int, label: np.dtype[Any]) -> Scratch:
-    real = plan.row_weight.dtype
+@lru_cache(maxsize=8)
+def _prepare(
+    source: tuple[int, int], target: tuple[int, int], grid: Grid, classes: int, dtype: str
+) -> tuple[int, Packed, Workspace]:
+    """Return the tasks of an image, the plan, and what a thread works with: kept for more calls."""
+    plan = plan_labels(source, target, grid, classes, dtype)
+    return plan.tasks, packed(plan), Workspace(_scratch(plan, classes, dtype))
+
+
+def _scratch(plan: Plan, classes: int, real: str) -> Scratch:
     tile = TILE * TILE * LANES
     chosen, candidates, candidate_cells = np.empty((3, classes), np.int32)
     return Scratch(
         np.empty(2 * classes * plan.pitch, real),
-        np.full(2, -1),
-        np.empty(2, np.bool_),
+        np.empty(2, np.int64),
+        np.empty(2, np.int64),
         np.empty(2 * LANES * classes, real),
         chosen,
         candidates,
         candidate_cells,
-        np.empty(tile, label),
+        np.empty(tile, label_dtype(classes)),
         np.empty(tile, np.float32),
     )
 
@@ -125,11 +133,12 @@ def _line(array: NDArray[Any]) -> tuple[NDArray[Any], int, tuple[int, ...]]:
     """
     if not array.flags.aligned:
         array = array.copy()
-    steps = tuple(step // array.itemsize for step in array.strides)
+    item = array.itemsize
+    steps = tuple([step // item for step in array.strides])
     if array.flags.c_contiguous:
         return array.reshape(-1), 0, steps
     ends = [(n - 1) * step for n, step in zip(array.shape, steps, strict=True)]
     corner = array[tuple(slice(-1, None) if step < 0 else slice(1) for step in steps)]
     size = sum(map(abs, ends)) + 1
-    line = np.lib.stride_tricks.as_strided(corner, (size,), (array.itemsize,))
+    line = np.lib.stride_tricks.as_strided(corner, (size,), (item,))
     return line, -sum(end for end in ends if end < 0), steps

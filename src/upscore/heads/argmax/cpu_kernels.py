@@ -11,14 +11,17 @@ Scores that are not finite (infinite, NaN or near overflow) take the same way wi
 `scratch`, `source`, `plan` and `target` are the named tuples of `cpu` and `cpu_plan`. `upper` and
 `lower` say where a band's two source rows begin in `scratch.rows`: column x of class c is at
 `upper + c * plan.pitch + x`.
+
+All parts are inlined, because a call would copy these tuples: by Numba where a part is met once,
+which compiles fastest, else by LLVM.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
 import numpy as np
 
-from upscore.heads.argmax.confidence import MEASURES
 from upscore.heads.argmax.cpu_plan import TILE
+from upscore.heads.argmax.result import MEASURES
 from upscore.kernels import LANES
 from upscore.kernels.compile import part
 from upscore.kernels.exp import LEAST_EXPONENT, exp_vector, log_single
@@ -46,17 +49,18 @@ PROBABILITY, MARGIN, ENTROPY = (MEASURES.index(m) for m in ("probability", "marg
 def label_bands(first, last, scratch, source, plan, target):
     """Write the labels of tasks `first` to `last`: a task is a band of a strip of an image."""
     bands, strips = plan.bands, plan.strips
+    scratch.cached[0] = scratch.cached[1] = -1
     for task in range(first, last):
         image, rest = divmod(task, len(strips.left) * len(bands.low))
         strip, band = divmod(rest, len(bands.low))
         low, high = bands.low[band], bands.high[band]
         _load_rows(scratch, source, plan, image, strip, low, high)
-        at = source.classes * plan.pitch
+        at = plan.classes * plan.pitch
         upper = (low & 1) * at - strips.left[strip]
         lower = (high & 1) * at - strips.left[strip]
         finite = scratch.finite[low & 1] and scratch.finite[high & 1]
         for chunk in range(strips.first[strip], strips.last[strip]):
-            _label_chunk(scratch, source, plan, target, band, chunk, upper, lower, finite)
+            _label_chunk(scratch, plan, target, band, chunk, upper, lower, finite)
             _write_chunk(scratch, plan, target, image, band, chunk)
 
 
@@ -71,25 +75,23 @@ def _load_rows(scratch, source, plan, image, strip, low, high):
             scratch.cached[parity] = name
             image_step, _, row_step, column_step = source.steps
             at = source.offset + image * image_step + row * row_step + left * column_step
-            to = parity * source.classes * plan.pitch
-            scratch.finite[parity] = _load_row(
-                source, at, right - left, scratch.rows, to, plan.pitch
-            )
+            to = parity * plan.classes * plan.pitch
+            scratch.finite[parity] = _load_row(source, plan, at, right - left, scratch.rows, to)
 
 
 @part(forceinline=True)
-def _load_row(source, at, width, rows, to, pitch):
+def _load_row(source, plan, at, width, rows, to):
     """Copy one row of every class to `rows[to:]`; tell whether all scores are in the limit."""
-    scores = source.scores
+    scores, pitch = source.scores, plan.pitch
     _, class_step, row_step, column_step = source.steps
     packed = column_step == 1 and width >= LANES
     if not packed:
         for x in range(width):
-            for c in range(source.classes):
+            for c in range(plan.classes):
                 rows[to + c * pitch + x] = widen(scores[at + c * class_step + x * column_step])
-    most, least = splat(source.limit), splat(-source.limit)
+    most, least = splat(plan.limit), splat(-plan.limit)
     finite = least < most
-    for c in range(source.classes):
+    for c in range(plan.classes):
         start, target = at + c * class_step, to + c * pitch
         if packed:
             for x in range(0, width - LANES, LANES):
@@ -113,15 +115,15 @@ def _load_row(source, at, width, rows, to, pitch):
 
 
 @part(inline="always")
-def _label_chunk(scratch, source, plan, target, band, chunk, upper, lower, finite):
+def _label_chunk(scratch, plan, target, band, chunk, upper, lower, finite):
     """Write the labels and the confidence of a chunk to the tiles."""
     first = plan.chunks.first[chunk]
     pruned = finite and plan.taps > 0
-    count = source.classes
+    count = plan.classes
     if pruned:
         column = plan.blocks.column[first]
         count = _candidates(
-            scratch, source, plan, target, upper + column, lower + column, plan.chunks.cells[chunk]
+            scratch, plan, target, upper + column, lower + column, plan.chunks.cells[chunk]
         )
     for block in range(first, plan.chunks.last[chunk]):
         x = (block - first) * LANES
@@ -131,7 +133,7 @@ def _label_chunk(scratch, source, plan, target, band, chunk, upper, lower, finit
                 _fill_block(scratch, plan, target, band, x)
                 continue
         else:
-            n = _gather(scratch, source, plan, upper, lower, block)
+            n = _gather(scratch, plan, upper, lower, block)
         if finite and target.confidence is None:
             _compare(scratch, plan, band, block, upper, lower, n, x)
         else:
@@ -141,7 +143,7 @@ def _label_chunk(scratch, source, plan, target, band, chunk, upper, lower, finit
 
 
 @part(forceinline=True)
-def _candidates(scratch, source, plan, target, upper, lower, cells):
+def _candidates(scratch, plan, target, upper, lower, cells):
     """List the classes that matter somewhere in a chunk, each with the cells where it does.
 
     Interpolated scores lie between the four corners of their cell, so a class whose largest corner
@@ -149,10 +151,10 @@ def _candidates(scratch, source, plan, target, upper, lower, cells):
     count in the softmax, if it is below by the cutoff.
     """
     rows, pitch, greatest = scratch.rows, plan.pitch, scratch.mixed
-    floor = splat(-source.limit)
+    floor = splat(-plan.limit)
     second = floor
     margin = target.confidence is not None and target.measure == MARGIN
-    for c in range(source.classes):
+    for c in range(plan.classes):
         a, b = upper + c * pitch, lower + c * pitch
         p, q, r, s = load(rows, a), load(rows, a + 1), load(rows, b), load(rows, b + 1)
         store(greatest, c * LANES, greater(greater(p, q), greater(r, s)))
@@ -162,7 +164,7 @@ def _candidates(scratch, source, plan, target, upper, lower, cells):
         floor = greater(floor, least)
     floor = (second if margin else floor) - splat(target.cutoff)
     count = 0
-    for c in range(source.classes):
+    for c in range(plan.classes):
         here = bits(load(greatest, c * LANES) >= floor) & cells
         scratch.candidates[count] = c
         scratch.candidate_cells[count] = here
@@ -203,11 +205,11 @@ def _mix(scratch, plan, block, upper, lower, n):
 
 
 @part(forceinline=True)
-def _gather(scratch, source, plan, upper, lower, block):
+def _gather(scratch, plan, upper, lower, block):
     """Choose and mix all classes: for columns far apart and for scores that are not finite."""
     rows, mixed, columns = scratch.rows, scratch.mixed, plan.columns
     one = rows.dtype.type(1)
-    for c in range(source.classes):
+    for c in range(plan.classes):
         scratch.chosen[c] = c
         a, b = upper + c * plan.pitch, lower + c * plan.pitch
         for i in range(LANES):
@@ -215,7 +217,7 @@ def _gather(scratch, source, plan, upper, lower, block):
             p, q, w = columns.low[x], columns.high[x], columns.weight[x]
             mixed[m] = rows[a + p] * (one - w) + rows[a + q] * w
             mixed[m + LANES] = rows[b + p] * (one - w) + rows[b + q] * w
-    return source.classes
+    return plan.classes
 
 
 @part(forceinline=True)

@@ -1,6 +1,5 @@
 """Where the labels of the CPU kernel sample: bands, strips, chunks and blocks as plain arrays."""
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +7,6 @@ from numpy.typing import NDArray
 
 from upscore.heads.grid import Grid, positions
 from upscore.kernels import LANES
-from upscore.kernels.launch import Packed
 
 TILE = 16  # a tile of labels is written out at once: 16 rows of 16 blocks
 ROWS_AT_A_TIME = 4  # output rows whose best scores are held in registers together
@@ -67,8 +65,10 @@ class Columns(NamedTuple):
 class Plan(NamedTuple):
     """How an image of h x w scores and H x W labels is worked through."""
 
+    classes: int
     height: int
     width: int
+    limit: Any  # scores within +-limit can be interpolated without overflow
     bands: Bands
     row_weight: NDArray[Any]  # of the high source row, the last repeated ROWS_AT_A_TIME - 1 times
     strips: Strips
@@ -85,11 +85,10 @@ class Plan(NamedTuple):
         return len(self.bands.low) * len(self.strips.left)
 
 
-@lru_cache(maxsize=8)
 def plan_labels(
     source: tuple[int, int], target: tuple[int, int], grid: Grid, classes: int, dtype: str
-) -> tuple[Plan, Packed]:
-    """Return the plan for scores of `source` pixels and labels of `target`, twice."""
+) -> Plan:
+    """Return the plan for scores of `source` pixels and labels of `target`."""
     low, high, weight = positions(grid, source[0], target[0])
     bands = _bands(low, high)
     row_weight = np.pad(weight, (0, ROWS_AT_A_TIME - 1), "edge").astype(dtype)
@@ -103,8 +102,10 @@ def plan_labels(
     taps, mixing = _mixing(columns)
     blocks, chunks, strips = _divide(columns, classes, pruned=taps > 0)
     widest = int((strips.right - strips.left).max()) + LANES + 1
-    plan = Plan(
+    return Plan(
+        classes,
         *target,
+        np.dtype(dtype).type(np.finfo(dtype).max / 4),
         bands,
         row_weight,
         strips,
@@ -115,7 +116,6 @@ def plan_labels(
         mixing.astype(dtype).reshape(-1),
         (-(-widest // LANES) | 1) * LANES,  # an odd number of cache lines: see docs/heads.md
     )
-    return plan, Packed(plan)
 
 
 def _bands(low: Indices, high: Indices) -> Bands:

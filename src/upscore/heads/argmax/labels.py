@@ -3,12 +3,8 @@
 from typing import Any
 
 from upscore.arrays import framework
+from upscore.heads.argmax.result import label_dtype
 from upscore.heads.grid import Grid
-
-
-def label_dtype(classes: int) -> str:
-    """Return the smallest label type offered for so many classes."""
-    return "uint8" if classes <= 256 else "int16" if classes <= 32_768 else "int32"
 
 
 def make_labels(

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from upscore.heads.argmax.labels import label_dtype, make_labels
+from upscore.heads.argmax.labels import make_labels
+from upscore.heads.argmax.result import label_dtype
 from upscore.heads.grid import Grid
 from upscore.kernels.torch_op import register
 
