@@ -5,17 +5,14 @@ from typing import Any
 
 from upscore.arrays import framework
 from upscore.errors import ArgumentError, ArgumentTypeError
+from upscore.kernels import NUMBA_IS_INSTALLED
 
 MOST_CLASSES = 65_536
 BACKENDS = ("auto", "eager", "cpu", "gpu")
 SCORES = ("float32", "float16", "bfloat16", "float64")
 
 # Looked up when this is imported: torch.compile cannot trace the search where it is needed.
-_MISSING = {
-    backend: package
-    for backend, package in (("cpu", "numba"), ("gpu", "triton"))
-    if find_spec(package) is None
-}
+_INSTALLED = {"cpu": NUMBA_IS_INSTALLED, "gpu": find_spec("triton") is not None, "eager": True}
 
 
 def check_scores(scores: Any) -> Any:
@@ -51,12 +48,12 @@ def choose_backend(scores: Any, backend: str) -> str:
         if arrays.exporting():  # a graph that others run holds torch's own operators
             return "eager"
         backend = {"cpu": "cpu", "cuda": "gpu"}.get(device, "eager")
-        return "eager" if backend in _MISSING else backend
+        return backend if _INSTALLED[backend] else "eager"
     if backend == "cpu" and device != "cpu":
         raise ArgumentError(f'backend="cpu" works in main memory, but the scores are on {device}')
     if backend == "gpu" and arrays.name != "torch":
         raise ArgumentError('backend="gpu" takes torch tensors; a NumPy array is served by "cpu"')
-    if backend in _MISSING:
-        package = _MISSING[backend]
+    if not _INSTALLED[backend]:
+        package = {"cpu": "numba", "gpu": "triton"}[backend]
         raise ArgumentError(f'backend="{backend}" needs {package}: pip install {package}')
     return backend

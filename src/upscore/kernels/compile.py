@@ -72,12 +72,18 @@ def object_code(function: Any, arguments: tuple[Any, ...]) -> tuple[bytes, list[
     of `launch.in_words`; it returns 0, or another number if the kernel raised.
     """
     target = registry.cpu_target
-    kinds = (types.int64, types.int64, *map(_type, arguments))
+    argument_types = (types.int64, types.int64, *map(_type, arguments))
     flags: Any = compiler.Flags()
     target.options.parse_as_flags(flags, function.targetoptions)
     flags.no_compile = True  # the entry is still missing
     compiled = compiler.compile_extra(
-        target.typing_context, target.target_context, function.py_func, kinds, types.none, flags, {}
+        target.typing_context,
+        target.target_context,
+        function.py_func,
+        argument_types,
+        types.none,
+        flags,
+        {},
     )
     library = compiled.library
     library.add_ir_module(_entry(target.target_context, compiled.fndesc))
@@ -105,8 +111,8 @@ def _type(value: Any) -> Any:
 def _entry(context: Any, function: Any) -> Any:
     """Make a module with the function that turns words into arguments and calls the kernel."""
     module = context.create_module("entry")
-    kind = context.call_conv.get_function_type(function.restype, function.argtypes)
-    kernel = ir.Function(module, kind, function.llvm_func_name)
+    llvm_type = context.call_conv.get_function_type(function.restype, function.argtypes)
+    kernel = ir.Function(module, llvm_type, function.llvm_func_name)
     entry = ir.Function(module, ir.FunctionType(STATUS, [WORD, WORD, WORD.as_pointer()]), SYMBOL)
     builder = ir.IRBuilder(entry.append_basic_block())
     first, last, words = entry.args
@@ -127,24 +133,24 @@ def _loads(builder: Any, words: Any) -> Iterator[Any]:
         i += 1
 
 
-def _value(context: Any, builder: Any, kind: Any, words: Iterator[Any]) -> Any:
-    """Make a value of Numba's type `kind` from the next words."""
-    if isinstance(kind, types.BaseTuple):
-        items = [_value(context, builder, item, words) for item in kind]  # type: ignore[attr-defined]
-        return context.make_tuple(builder, kind, items)
-    if isinstance(kind, types.NoneType):
+def _value(context: Any, builder: Any, numba_type: Any, words: Iterator[Any]) -> Any:
+    """Make a value of Numba's type `numba_type` from the next words."""
+    if isinstance(numba_type, types.BaseTuple):
+        items = [_value(context, builder, item, words) for item in numba_type]  # type: ignore[attr-defined]
+        return context.make_tuple(builder, numba_type, items)
+    if isinstance(numba_type, types.NoneType):
         return context.get_dummy_value()
-    if isinstance(kind, types.Float):
-        whole = ir.IntType(kind.bitwidth)
+    if isinstance(numba_type, types.Float):
+        whole = ir.IntType(numba_type.bitwidth)
         word = next(words)
         word = word if whole == WORD else builder.trunc(word, whole)
-        return builder.bitcast(word, context.get_value_type(kind))
-    if not isinstance(kind, types.Array):
+        return builder.bitcast(word, context.get_value_type(numba_type))
+    if not isinstance(numba_type, types.Array):
         return next(words)
-    array = make_array(kind)(context, builder)
-    item = context.get_constant(types.intp, get_itemsize(context, kind))
+    array = make_array(numba_type)(context, builder)
+    item = context.get_constant(types.intp, get_itemsize(context, numba_type))
     data = builder.inttoptr(next(words), array.data.type)
-    shape = [next(words) for _ in range(kind.ndim)]
+    shape = [next(words) for _ in range(numba_type.ndim)]
     strides = [item]
     for size in reversed(shape[1:]):
         strides.insert(0, builder.mul(strides[0], size))

@@ -95,7 +95,7 @@ class Workspace:
 
     def __init__(self, example: tuple[NDArray[Any], ...]) -> None:
         """`example` is a named tuple of arrays with those shapes and dtypes."""
-        self._kind: Any = type(example)
+        self._tuple: Any = type(example)
         self._arrays = [(array.dtype, array.shape) for array in example]
         sizes = [-(-array.nbytes // CACHE_LINE) * CACHE_LINE for array in example]
         self._starts = [sum(sizes[:i]) for i in range(len(sizes))]
@@ -121,7 +121,7 @@ class Workspace:
             np.ndarray(shape, dtype, memory.data, first + start)
             for (dtype, shape), start in zip(self._arrays, self._starts, strict=True)
         ]
-        cut: tuple[NDArray[Any], ...] = self._kind(*arrays)
+        cut: tuple[NDArray[Any], ...] = self._tuple(*arrays)
         return cut
 
 
@@ -148,11 +148,11 @@ def in_words(arguments: tuple[Any, ...]) -> tuple[Signature, "array[int]"]:
 def _append(values: tuple[Any, ...], signature: list[Any], words: "array[int]") -> None:
     """Append what `in_words` returns. Every call pays for this: it is written to be fast."""
     for value in values:
-        kind = type(value)
-        if kind is int:
+        python_type = type(value)
+        if python_type is int:
             signature.append("int")
             words.append(value)
-        elif kind is np.ndarray:
+        elif python_type is np.ndarray:
             shape = value.shape
             if not value.flags.c_contiguous:
                 raise ArgumentTypeError("kernels take C-contiguous arrays")
@@ -160,16 +160,16 @@ def _append(values: tuple[Any, ...], signature: list[Any], words: "array[int]") 
             signature.append(len(shape))
             words.append(address(value))
             words.extend(shape)
-        elif kind is Packed:
+        elif python_type is Packed:
             signature.append(value.signature)
             words.extend(value.words)
         elif isinstance(value, tuple):
-            signature.append(kind.__name__)
+            signature.append(python_type.__name__)
             signature.append(len(value))
             _append(value, signature, words)
         elif value is None:
             signature.append("None")
-        elif kind is np.float32:
+        elif python_type is np.float32:
             signature.append("float32")
             words.append(unpack("i", pack("f", value))[0])
         elif isinstance(value, float):

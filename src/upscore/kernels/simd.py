@@ -50,14 +50,14 @@ class _VectorModel(models.PrimitiveModel):
 MASK = Vector(types.boolean)
 
 
-def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
     """Point at `LANES` elements of a one-dimensional array; both ends are checked if asked for."""
-    view = make_array(kind)(context, builder, array)
+    view = make_array(array_type)(context, builder, array)
     if context.enable_boundscheck:
         (length,) = cgutils.unpack_tuple(builder, view.shape, 1)
         for end in (index, builder.add(index, index.type(LANES - 1))):
             cgutils.do_boundscheck(context, builder, end, length, 0)
-    return builder.bitcast(builder.gep(view.data, [index]), _vector(kind.dtype).as_pointer())
+    return builder.bitcast(builder.gep(view.data, [index]), _vector(array_type.dtype).as_pointer())
 
 
 @_intrinsic
@@ -93,8 +93,8 @@ def prefetch(typing: Any, array: Any, index: Any) -> Any:
         start = make_array(array)(context, builder, args[0]).data
         word = ir.IntType(32)
         pointer = builder.bitcast(builder.gep(start, [args[1]]), cgutils.voidptr_t)
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word, word, word])
-        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        llvm_type = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word, word, word])
+        ask = cgutils.get_or_insert_function(builder.module, llvm_type, "llvm.prefetch.p0")
         builder.call(ask, [pointer, word(0), word(2), word(1)])  # to read, into the second level
 
     return types.void(array, types.intp), emit
@@ -156,10 +156,10 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """`a * b + c`, rounded once where the machine can."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind = _vector(a.element)
+        vector = _vector(a.element)
         name = f"llvm.fmuladd.v{LANES}f{a.element.bitwidth}"
         function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(kind, [kind] * 3), name
+            builder.module, ir.FunctionType(vector, [vector] * 3), name
         )
         return builder.call(function, args)
 
