@@ -125,7 +125,7 @@ def test_a_checkpoint_of_the_first_format_runs_with_torch_and_says_how_to_add_a_
     torch.testing.assert_close(segmenter.scores(batch), scores)
     with pytest.raises(CheckpointError, match=r"no graph for onnxruntime.*--format checkpoint"):
         upscore.load(tmp_path, "onnxruntime")
-    models.add_graph(tmp_path)
+    upscore.export(tmp_path, tmp_path, format="checkpoint")
     segmenter = upscore.load(tmp_path)
     assert segmenter.engine.name == "onnxruntime"
     np.testing.assert_allclose(segmenter.scores(batch), scores.numpy(), rtol=1e-4, atol=1e-4)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from upscore.models.fcn import fcn8s as fcn8s
     from upscore.models.fcn import fcn16s as fcn16s
     from upscore.models.fcn import fcn32s as fcn32s
-    from upscore.models.weights import add_graph as add_graph
     from upscore.models.weights import load as load
     from upscore.models.weights import normalise as normalise
     from upscore.models.weights import save as save
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 _HOME = {
     **dict.fromkeys(("DEFAULT_ENCODER", "preprocessing"), "encoder"),
     **dict.fromkeys(("ARCHITECTURES", "FCN", "build", "fcn4s", "fcn8s", "fcn16s", "fcn32s"), "fcn"),
-    **dict.fromkeys(("add_graph", "load", "normalise", "save"), "weights"),
+    **dict.fromkeys(("load", "normalise", "save"), "weights"),
 }
 
 __all__ = ["CheckpointError", "Spec", "read_checkpoint", *sorted(_HOME)]

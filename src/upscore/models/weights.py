@@ -84,14 +84,6 @@ def network_of(spec: Spec, weights: Path) -> FCN:
     return model.eval()
 
 
-def add_graph(folder: str | Path) -> None:
-    """Write a checkpoint again in today's format, with the graph that earlier ones lacked."""
-    checkpoint = read_checkpoint(folder)
-    half = stored_in_half(checkpoint.weights)
-    network = network_of(checkpoint.spec, checkpoint.weights)
-    save(checkpoint.folder, network, checkpoint.spec, dtype=torch.float16 if half else None)
-
-
 def stored_in_half(weights: Path) -> bool:
     """Return whether a verified file keeps its weights in half precision."""
     tensors = _tensors(weights.read_bytes(), weights).values()
