@@ -3,6 +3,7 @@
 import ast
 import sys
 from dataclasses import fields
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -271,6 +272,9 @@ def explain(
 
 def main() -> None:
     """Run the command; what a user can mend is one message and exit code 1, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # file names may hold what the terminal cannot show
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except (UpscoreError, OSError) as error:

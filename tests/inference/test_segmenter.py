@@ -1,8 +1,10 @@
 """Every engine gives the scores of the network, at every size; loading says what it cannot do."""
 
+import hashlib
 import json
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -136,11 +138,41 @@ def test_what_cannot_be_is_said(model):
         upscore.load(model, "tensorrt")
     with pytest.raises(ArgumentError, match="runs on the CPU, not on cuda"):
         upscore.load(model, "onnxruntime", "cuda")
+    assert upscore.load(model, precision="bfloat16").engine.name == "openvino bfloat16"
     with pytest.raises(ArgumentError, match="bfloat16 needs openvino"):
         upscore.load(model, "torch", precision="bfloat16")
     segmenter = upscore.load(model)
+    with pytest.raises(ArgumentError, match="a Segmenter has its engine"):
+        upscore.Predictor(segmenter, engine="torch")
+    for wrong in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((0, 8, 3))):
+        with pytest.raises(ArgumentError, match="uint8 of N x H x W x 3"):
+            segmenter.at(64).labels(wrong)
     for wrong in (np.zeros((8, 8, 3), np.uint8), np.zeros((1, 8, 8, 3)), np.zeros((0, 8, 8, 3))):
         with pytest.raises(ArgumentError, match="uint8 of N x H x W x 3"):
             segmenter.scores(wrong)
     with pytest.raises(ArgumentError, match="long_side must be at least 1"):
         segmenter.at(0)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_files_that_do_not_belong_together_are_refused(engine, tmp_path):
+    path = saved(tmp_path) / "model.json"
+    values = json.loads(path.read_text())
+    values |= {"class_names": values["class_names"][:2], "palette": values["palette"][:2]}
+    path.write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match=r"together|does not hold"):
+        upscore.load(tmp_path, engine).labels(photos(1, 32, 32))
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_graph_that_a_runtime_refuses_is_a_checkpoint_error(engine, tmp_path):
+    values = json.loads((saved(tmp_path) / "model.json").read_text())
+    graph = next(tmp_path.glob("*.onnx"))
+    nodes = onnx.load(graph, load_external_data=False)
+    nodes.graph.node[0].op_type = "NoSuchThing"
+    content = nodes.SerializeToString()
+    digest = hashlib.sha256(content).hexdigest()
+    (tmp_path / f"model-{digest[:8]}.onnx").write_bytes(content)
+    (tmp_path / "model.json").write_text(json.dumps(values | {"graph_sha256": digest}))
+    with pytest.raises(CheckpointError, match="cannot open"):
+        upscore.load(tmp_path, engine)

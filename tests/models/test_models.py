@@ -1,5 +1,6 @@
 """The FCN family: shapes, alignment, encoders; and its checkpoints, good and broken."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -150,6 +151,24 @@ def test_half_precision_checkpoint_and_replacement(tmp_path):
     assert all(p.dtype == torch.float32 for p in loaded.parameters())
 
 
+def test_saving_again_replaces_what_it_wrote_and_nothing_else(tmp_path):
+    others = [tmp_path / "model-int8.onnx", tmp_path / "model-backup.safetensors"]
+    for other in others:
+        other.write_text("somebody's")
+    models.save(tmp_path, tiny(), spec_of())
+    first = {*tmp_path.iterdir()} - {*others}
+    models.save(tmp_path, tiny(), dataclasses.replace(spec_of(), mean=(0.1, 0.1, 0.1)))
+    second = {*tmp_path.iterdir()} - {*others}
+    # The same weights and another graph, which never had the name of the one before.
+    assert sorted(path.suffix for path in first ^ second) == [".onnx", ".onnx"]
+    assert all(other.read_text() == "somebody's" for other in others)
+
+
+def test_weights_are_kept_in_float32_or_float16(tmp_path):
+    with pytest.raises(ValueError, match=r"float32 or float16, not torch\.bfloat16"):
+        models.save(tmp_path, tiny(), spec_of(), dtype=torch.bfloat16)
+
+
 def test_checkpoint_without_normalisation_counters_is_complete(tmp_path):
     models.save(tmp_path, tiny(), spec_of())
     state = models.load(tmp_path)[0].state_dict()
@@ -180,6 +199,9 @@ BROKEN = {
     ),
     "bad palette": (lambda f: change(f, palette=[[1, 2]]), r"model\.json"),
     "an encoder that is no name": (lambda f: change(f, encoder=True), "encoder is True"),
+    "an encoder to fetch": (lambda f: change(f, encoder="hf-hub:a/b"), "encoder is hf-hub"),
+    "a mapping that is none": (lambda f: change(f, card={"mapping": {"a": 5}}), "card.mapping"),
+    "a mapping elsewhere": (lambda f: change(f, card={"mapping": "/etc/passwd"}), "card.mapping"),
     "truncated": (truncate, "truncated"),
     "no weights": (remove, "cannot be read"),
     "not JSON": (lambda f: (f / "model.json").write_text("{"), r"model\.json"),

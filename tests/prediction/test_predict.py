@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import weakref
 from pathlib import Path
 
@@ -85,6 +86,13 @@ def test_every_way_to_give_a_photo_gives_the_same(model, tmp_path):
     frozen.flags.writeable = False
     for given in (path, str(path), path.read_bytes(), Image.fromarray(pixels), frozen):
         np.testing.assert_array_equal(predictor(given).labels, expected)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    turned = tmp_path / "turned.png"
+    np.testing.assert_array_equal(predictor.read(Image.open(turned)), predictor.read(turned))
+    with pytest.raises(images.ImageError, match="more than the limit of 100"):
+        Predictor(model, max_pixels=100)(Image.fromarray(pixels))
     mirrored = predictor(pixels[:, ::-1]).labels  # negative strides
     np.testing.assert_array_equal(mirrored, predictor(pixels[:, ::-1].copy()).labels)
 
@@ -117,9 +125,10 @@ def test_a_model_says_to_what_size_photos_are_shrunk(model, tmp_path):
     network, spec = models.load(model)
     models.save(tmp_path, network, dataclasses.replace(spec, long_side=96))
     for given, expected in (("trained", 96), (64, 64), (None, 200)):
-        segmenter, engine = Predictor(tmp_path, long_side=given).segmenter, Halves()
+        spec, engine = Predictor(tmp_path, long_side=given).segmenter.spec, Halves()
+        two = {"class_names": NAMES[:2], "palette": PALETTE[:2]}  # as many as Halves scores
         predictor = Predictor(
-            Segmenter(dataclasses.replace(segmenter.spec, architecture="fcn4s"), engine)
+            Segmenter(dataclasses.replace(spec, architecture="fcn4s", **two), engine)
         )
         assert predictor(np.zeros((130, 200, 3), np.uint8)).labels.shape == (130, 200)
         assert max(engine.seen[0]) == expected + -expected % 32
@@ -220,6 +229,31 @@ def test_an_empty_folder_is_reported(model, tmp_path):
     assert [record["error"] for record in summary.failed] == [
         f"{tmp_path / 'empty'}: there is no photo in this folder"
     ]
+
+
+def test_an_empty_working_folder_is_reported(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    summary = predict_files(["."], tmp_path / "out", model, progress=False)
+    assert [record["error"] for record in summary.files] == [".: there is no photo in this folder"]
+
+
+def test_patterns_leave_earlier_results_out_and_name_each_photo_once(model, tmp_path, monkeypatch):
+    Image.fromarray(photo(8, 8)).save(tmp_path / "cat.png")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        given = ["**/*.png", tmp_path / "cat.png"]
+        summary = predict_files(given, "out", model, progress=False)
+        assert [record["labels"] for record in summary.files] == ["labels/cat.png"]
+
+
+def test_a_name_that_is_no_utf8_reaches_the_summary(model, tmp_path):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    Image.fromarray(photo(8, 8)).save(tmp_path / "cafe.png")
+    os.rename(tmp_path / "cafe.png", path)
+    predict_files([os.fsdecode(path)], tmp_path / "out", model, progress=False)
+    written = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+    assert os.fsencode(written["files"][0]["file"]) == path
+    assert (tmp_path / "out" / written["files"][0]["labels"]).is_file()
 
 
 def test_orientation_reaches_the_labels(model, tmp_path):

@@ -20,7 +20,7 @@ HEADS = ("scores", "labels")
 _NEEDS = {
     "onnx": (("onnx", "onnxruntime", "scipy"), "export"),
     "openvino": (("onnx", "onnxruntime", "openvino", "scipy"), "export,openvino"),
-    "checkpoint": (("torch", "onnx", "onnxscript", "scipy"), "export"),
+    "checkpoint": (("torch", "onnx", "onnxruntime", "onnxscript", "scipy"), "export"),
     "pt2": (("torch", "onnxruntime", "scipy"), "export"),
 }
 
@@ -75,7 +75,8 @@ def _size(size: str | tuple[int, int]) -> tuple[int, int] | None:
         found = re.fullmatch("([0-9]{1,6})x([0-9]{1,6})", size)
         height, width = map(int, found.groups()) if found else (0, 0)
     else:
-        height, width = size
+        whole = isinstance(size, tuple | list) and all(type(side) is int for side in size)
+        height, width = size if whole and len(size) == 2 else (0, 0)
     if not (1 <= height <= MOST_PIXELS_A_SIDE and 1 <= width <= MOST_PIXELS_A_SIDE):
         raise ArgumentError(f'size must be HxW in pixels (such as 480x640) or "dynamic": {size!r}')
     return height, width

@@ -59,6 +59,18 @@ def read(source: str | PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) -
         return rgb(_upright(image))
 
 
+def from_pillow(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Do as `read` for an image that Pillow has opened.
+
+    Raises ImageError where it is too large, or its file turns out to be broken.
+    """
+    _bounded(image, max_pixels)
+    try:
+        return rgb(_upright(image))
+    except OSError as error:  # Pillow decodes late
+        raise ImageError(f"the image cannot be decoded ({error}); replace the file") from error
+
+
 def size(source: str | PathLike[str] | bytes) -> tuple[int, int]:
     """Width and height of an image as it is stored, from its header alone."""
     with _stream(source) as stream:
@@ -78,14 +90,7 @@ def opened(
     try:
         with _stream(source) as stream:
             image = _identify(stream)
-            width, height = image.size
-            if width * height == 0:
-                raise ImageError(f"{width} x {height} pixels: nothing to see")
-            if width * height > max_pixels:
-                raise ImageError(
-                    f"{width} x {height} pixels, more than the limit of {max_pixels:,}; "
-                    "shrink it, or raise the limit (max_pixels) if the file can be trusted"
-                )
+            _bounded(image, max_pixels)
             image.load()
             yield image
     except ImageError as error:
@@ -93,6 +98,18 @@ def opened(
     except Exception as error:  # Broken bytes make decoders raise nearly anything.
         reason = str(error) or type(error).__name__
         raise ImageError(f"{name}: cannot be decoded ({reason}); replace the file") from error
+
+
+def _bounded(image: Image.Image, max_pixels: int) -> None:
+    """Raise ImageError for an image of no pixels or too many."""
+    width, height = image.size
+    if width * height == 0:
+        raise ImageError(f"{width} x {height} pixels: nothing to see")
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{width} x {height} pixels, more than the limit of {max_pixels:,}; "
+            "shrink it, or raise the limit (max_pixels) if the file can be trusted"
+        )
 
 
 def rgb(image: Image.Image) -> NDArray[np.uint8]:

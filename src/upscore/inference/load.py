@@ -16,7 +16,7 @@ LongSide = int | Literal["trained"] | None
 
 _ADD_GRAPH = (
     "it was written by an upscore before 0.2; `upscore export FOLDER --format checkpoint -o FOLDER`"
-    " adds the graph (it needs 'upscore[train]')"
+    " adds the graph (it needs 'upscore[export]')"
 )
 
 
@@ -33,7 +33,8 @@ def load(
         model: "bundled", a folder with a model.json, or the folder of a training run.
         engine: "onnxruntime" and "openvino" run on the CPU and need no torch; "torch" runs on any
             device. "auto" takes torch where a device other than the CPU is asked for, or where
-            there is an NVIDIA GPU that the installed torch can use, and else ONNX Runtime.
+            there is an NVIDIA GPU that the installed torch can use, OpenVINO where bfloat16 is
+            asked for, and else ONNX Runtime.
         device: where the network runs, as torch names it: "cpu", "cuda", ...
         precision: what OpenVINO computes in. "bfloat16" is faster on processors that have it, and
             keeps two to three decimal places of the scores.
@@ -51,11 +52,11 @@ def load(
     if precision not in PRECISIONS:
         raise ArgumentError(f"precision must be {' or '.join(PRECISIONS)}, not {precision!r}")
     checkpoint = read_checkpoint(model)
-    name = _choose(checkpoint, device) if engine == "auto" else engine
+    name = _choose(checkpoint, device, precision) if engine == "auto" else engine
     if precision != "float32" and name != "openvino":
         raise ArgumentError(f"the engine {name} computes in float32: {precision} needs openvino")
     if find_spec(name) is None:
-        extra = {"onnxruntime": "predict", "openvino": "openvino", "torch": "train"}[name]
+        extra = {"onnxruntime": "predict", "openvino": "openvino", "torch": "network"}[name]
         raise MissingPackageError(f"the engine {name} needs {name}: pip install 'upscore[{extra}]'")
     if name == "torch":
         return Segmenter(checkpoint.spec, _torch_engine(checkpoint, device))
@@ -81,13 +82,20 @@ def segmenter_of(
     long_side: LongSide = "trained",
 ) -> Segmenter:
     """Return the Segmenter that these arguments of `Predictor` and `evaluate` mean."""
-    if not isinstance(model, Segmenter):
+    if isinstance(model, Segmenter):
+        if (engine, device, precision) != ("auto", None, "float32"):
+            raise ArgumentError(
+                "a Segmenter has its engine: give engine, device, precision to load"
+            )
+    else:
         model = load(model, engine, device, precision=precision)
     return model if long_side == "trained" else model.at(long_side)
 
 
-def _choose(checkpoint: Checkpoint, device: str | None) -> str:
+def _choose(checkpoint: Checkpoint, device: str | None, precision: Precision) -> str:
     """The engine that "auto" means."""
+    if precision == "bfloat16":
+        return "openvino"
     on_cpu = device == "cpu" or (device is None and not _has_cuda())
     if not on_cpu:
         return "torch"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from upscore.arrays import framework
-from upscore.errors import ArgumentError
+from upscore.errors import ArgumentError, CheckpointError
 from upscore.heads.argmax import argmax
 from upscore.models.spec import COARSEST, Spec
 
@@ -59,16 +59,17 @@ class Segmenter:
         Returns float32, N x C x ⌈H/s⌉ x ⌈W/s⌉ for the stride s of the spec: an array, or a tensor
         of the torch engine. Score (i, j) is centred on image position ((i + 0.5) s, (j + 0.5) s).
         """
-        if photos.dtype != np.uint8 or photos.ndim != 4 or photos.shape[3] != 3 or not photos.size:
-            raise ArgumentError(
-                f"photos must be uint8 of N x H x W x 3 (RGB, 0..255), not {photos.dtype} of "
-                f"{' x '.join(map(str, photos.shape))}"
-            )
+        _check(photos)
         height, width = photos.shape[1:3]
         down, right = -height % COARSEST, -width % COARSEST
         if down or right:
             photos = np.pad(photos, ((0, 0), (0, down), (0, right), (0, 0)), mode="edge")
         scores = self.engine.scores(np.ascontiguousarray(photos))
+        if scores.shape[1] != len(self.spec.class_names):
+            raise CheckpointError(
+                f"the network gives scores of {scores.shape[1]} classes, and the model names "
+                f"{len(self.spec.class_names)}: its files do not belong together"
+            )
         stride = self.spec.stride
         return scores[..., : -(-height // stride), : -(-width // stride)]
 
@@ -79,6 +80,7 @@ class Segmenter:
         size. uint8, H x W or N x H x W: places in `spec.class_names`.
         """
         batch = photos if photos.ndim == 4 else photos[None]
+        _check(batch)
         size = batch.shape[1:3]
         shown = self.resized(batch)
         # Resized photos are covered by their scores exactly, whatever the ratio of the sizes.
@@ -103,3 +105,12 @@ class Segmenter:
             image = Image.fromarray(np.ascontiguousarray(photo))
             target[...] = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
         return resized
+
+
+def _check(photos: Bytes) -> None:
+    """Raise ArgumentError unless these are photos."""
+    if photos.dtype != np.uint8 or photos.ndim != 4 or photos.shape[3] != 3 or not photos.size:
+        raise ArgumentError(
+            f"photos must be uint8 of N x H x W x 3 (RGB, 0..255), not {photos.dtype} of "
+            f"{' x '.join(map(str, photos.shape))}"
+        )

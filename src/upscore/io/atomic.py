@@ -41,7 +41,8 @@ def write_bytes(path: str | PathLike[str], data: bytes) -> None:
 def write_json(path: str | PathLike[str], value: Any) -> None:
     """Write JSON that is strict (NaN raises) and comfortable to read, whole or not at all."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, text.encode() + b"\n")
+    # A file name that is no UTF-8 holds lone surrogates, which JSON can only write as escapes.
+    write_bytes(path, text.encode(errors="backslashreplace") + b"\n")
 
 
 def make_folder(path: str | PathLike[str]) -> Path:

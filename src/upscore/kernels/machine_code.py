@@ -94,8 +94,9 @@ def _paths(module: str, name: str, signature: str) -> Iterator[Path]:
         yield Path(chosen) / file
         return
     yield home.parent / "__pycache__" / file
-    users = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    yield Path(users) / "upscore" / file
+    users = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if not users.startswith("~"):  # else nobody knows the user's home
+        yield Path(users) / "upscore" / file
 
 
 def _key(module: str, signature: str) -> str:

@@ -1,16 +1,17 @@
 """Checkpoints as files: a description, the weights, and the network as a graph; needs no framework.
 
     folder/model.json                  format, hashes, architecture, classes, preprocessing, card
-    folder/model-1a2b3c4d.safetensors  the weights, named after their SHA-256
-    folder/model-1a2b3c4d.onnx         the network; its weights are read from the file above
+    folder/model-1a2b3c4d.safetensors  the weights
+    folder/model-5e6f7a8b.onnx         the network; its weights are read from the file above
 
-model.json holds the hashes of both, so replacing it is what replaces a checkpoint: a kill at any
-moment leaves the old or the new.
+Both are named after their own SHA-256, which model.json holds, so replacing it is what replaces a
+checkpoint: a kill at any moment leaves the old or the new.
 """
 
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,11 +52,11 @@ def read_checkpoint(source: str | Path = "bundled") -> Checkpoint:
         spec = spec_from(values)
     except ArgumentError as error:
         raise CheckpointError(f"{path} does not describe a model: {error}") from error
-    weights = folder / weights_name("model", digest)
+    weights = folder / tensors_name("model", digest)
     verified(weights, digest, path, MAX_BYTES)
     graph = None
     if graph_digest is not None:
-        graph = weights.with_suffix(".onnx")
+        graph = folder / graph_name("model", graph_digest)
         content = verified(graph, graph_digest, path, MAX_GRAPH)
         try:
             check_external_data(content, weights)
@@ -95,9 +96,20 @@ def read_description(path: Path) -> dict[str, Any]:
     return values
 
 
-def weights_name(stem: str, digest: str) -> str:
+def tensors_name(stem: str, digest: str) -> str:
     """The name of the file of tensors with a hash."""
     return f"{stem}-{digest[:8]}.safetensors"
+
+
+def graph_name(stem: str, digest: str) -> str:
+    """The name of the graph with a hash."""
+    return f"{stem}-{digest[:8]}.onnx"
+
+
+def outdated(folder: Path, stem: str, keep: Collection[str]) -> list[Path]:
+    """The files that earlier versions of a checkpoint left: those named after a hash, no others."""
+    pattern = re.compile(rf"{re.escape(stem)}-[0-9a-f]{{8}}\.(safetensors|onnx)")
+    return [p for p in folder.iterdir() if pattern.fullmatch(p.name) and p.name not in keep]
 
 
 def verified(path: Path, digest: str, description: Path, most: int) -> bytes:

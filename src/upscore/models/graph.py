@@ -142,7 +142,7 @@ def exported(module: nn.Module, photos: Tensor) -> Any:
         import onnxscript  # noqa: F401
     except ModuleNotFoundError:
         raise MissingPackageError(
-            "writing a model's graph needs onnxscript: pip install 'upscore[train]'"
+            "writing a model's graph needs onnxscript: pip install 'upscore[export]'"
         ) from None
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter, about itself

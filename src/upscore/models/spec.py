@@ -1,5 +1,6 @@
 """What a model is and how to use it, as plain values: needs no framework."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -73,17 +74,22 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
     architecture = values["architecture"]
     known = isinstance(architecture, str) and architecture in STRIDES
     _expect(known, "architecture", architecture, f"one of {', '.join(STRIDES)}")
-    _expect(isinstance(values["encoder"], str), "encoder", values["encoder"], "a name")
-    _expect(isinstance(values["card"], dict), "card", values["card"], "an object")
+    encoder, card = values["encoder"], values["card"]
+    # timm would take other text for the address of a model to fetch.
+    good = isinstance(encoder, str) and re.fullmatch(r"\w[\w.-]*", encoder) is not None
+    _expect(good, "encoder", encoder, "the name of a timm model")
+    _expect(isinstance(card, dict), "card", card, "an object")
+    mapping = card.get("mapping")
+    _expect(mapping is None or _is_mapping(mapping), "card.mapping", mapping, "names of classes")
     return Spec(
         architecture=architecture,
-        encoder=values["encoder"],
+        encoder=encoder,
         width=width,
         class_names=tuple(names),
         palette=tuple((r, g, b) for r, g, b in palette),
         mean=tuple(map(float, values["mean"])),
         std=tuple(map(float, values["std"])),
-        card=values["card"],
+        card=card,
         long_side=long_side,
     )
 
@@ -96,6 +102,14 @@ def _items(values: Mapping[str, Any], name: str, of: type | tuple[type, ...]) ->
     )
     _expect(good, name, found, "a list of the right type")
     return list(found)
+
+
+def _is_mapping(value: Any) -> bool:
+    """Whether a value is an object of class names, each with a list of them."""
+    return isinstance(value, dict) and all(
+        isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+        for names in value.values()
+    )
 
 
 def _whole(value: Any, least: int, most: int) -> bool:

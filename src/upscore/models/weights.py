@@ -12,15 +12,17 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from upscore.errors import CheckpointError
+from upscore.errors import ArgumentError, CheckpointError
 from upscore.io.atomic import make_folder, write_bytes, write_json
 from upscore.models.checkpoint import (
     FORMAT,
     MAX_BYTES,
+    graph_name,
+    outdated,
     read_checkpoint,
     read_description,
+    tensors_name,
     verified,
-    weights_name,
 )
 from upscore.models.fcn import FCN, build
 from upscore.models.graph import graph_of
@@ -35,19 +37,25 @@ def normalise(images: Tensor, spec: Spec) -> Tensor:
 
 
 def save(folder: str | Path, model: FCN, spec: Spec, *, dtype: torch.dtype | None = None) -> None:
-    """Write a checkpoint, replacing one in `folder`; `dtype=torch.float16` halves its size."""
+    """Write a checkpoint, replacing one in `folder`; `dtype=torch.float16` halves its size.
+
+    Raises ArgumentError for another dtype than None (as they are), float32 and float16.
+    """
+    if dtype not in (None, torch.float32, torch.float16):
+        raise ArgumentError(f"weights are kept in float32 or float16, not {dtype}")
     tensors = {
         name: value.to(dtype) if dtype and value.is_floating_point() else value
         for name, value in model.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
     content, digest = _safetensors(tensors)
-    weights = weights_name("model", digest)
+    weights = tensors_name("model", digest)
     graph = graph_of(spec, content, weights)
     files, description = {weights: content}, {"format": FORMAT, "sha256": digest}
     if graph is not None:
-        files[str(Path(weights).with_suffix(".onnx"))] = graph
-        description["graph_sha256"] = hashlib.sha256(graph).hexdigest()
+        graph_digest = hashlib.sha256(graph).hexdigest()
+        files[graph_name("model", graph_digest)] = graph
+        description["graph_sha256"] = graph_digest
     _replace(Path(folder), "model", files, description | asdict(spec))
 
 
@@ -96,7 +104,7 @@ def write_tensors(
     """Write stem-<hash>.safetensors, then stem.json that names it, then drop the one before."""
     content, digest = _safetensors(tensors)
     values = {"format": FORMAT, "sha256": digest, **description}
-    _replace(Path(folder), stem, {weights_name(stem, digest): content}, values)
+    _replace(Path(folder), stem, {tensors_name(stem, digest): content}, values)
 
 
 def read_tensors(folder: Path, stem: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -109,7 +117,7 @@ def read_tensors(folder: Path, stem: str) -> tuple[dict[str, Any], dict[str, Ten
     description = read_description(path)
     digest = description.pop("sha256")
     del description["format"]
-    weights = folder / weights_name(stem, digest)
+    weights = folder / tensors_name(stem, digest)
     return description, _tensors(verified(weights, digest, path, MAX_BYTES), weights)
 
 
@@ -129,12 +137,10 @@ def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
 def _replace(
     folder: Path, stem: str, files: Mapping[str, bytes], description: Mapping[str, Any]
 ) -> None:
-    """Write the files, then the JSON that names them, then drop those that it named before."""
+    """Write the files, then the JSON that names them, then drop those of earlier versions."""
     make_folder(folder)
     for name, content in files.items():
         write_bytes(folder / name, content)
     write_json(folder / f"{stem}.json", description)
-    for suffix in ("safetensors", "onnx"):
-        for old in folder.glob(f"{stem}-*.{suffix}"):
-            if old.name not in files:
-                old.unlink()
+    for old in outdated(folder, stem, files.keys()):
+        old.unlink()

@@ -29,16 +29,23 @@ def _found(paths: Iterable[str | PathLike[str]], out: Path) -> Iterator[tuple[Pa
             pairs = [pair for pair in pairs if _is_photo(*pair, results)]
         else:
             matches = [] if path.exists() else sorted(glob.glob(str(given), recursive=True))
-            pairs = [(p, Path(p.name)) for p in map(Path, matches) if p.is_file()]
-        pairs = [pair for pair in pairs or [(path, Path(path.name))] if pair[0] not in seen]
-        seen.update(p for p, _ in pairs)
-        yield from pairs
+            files = [p for p in map(Path, matches) if p.is_file() and _is_new(p, results)]
+            pairs = [(p, Path(p.name)) for p in files]
+        for photo, name in pairs or [(path, Path(path.resolve().name or "photo"))]:
+            if (whole := photo.resolve()) not in seen:
+                seen.add(whole)
+                yield photo, name
 
 
 def _is_photo(path: Path, inside: Path, results: set[Path]) -> bool:
     hidden = any(part.startswith(".") for part in inside.parts)
     known = path.suffix.lower() in images.SUFFIXES and not hidden
-    return known and path.is_file() and results.isdisjoint(path.resolve().parents)
+    return known and path.is_file() and _is_new(path, results)
+
+
+def _is_new(path: Path, results: set[Path]) -> bool:
+    """Whether a file is none that an earlier run wrote."""
+    return results.isdisjoint(path.resolve().parents)
 
 
 def _named(found: Iterable[tuple[Path, Path]]) -> Iterator[tuple[Path, str]]:

@@ -66,7 +66,7 @@ class Predictor:
     def read(self, photo: Photo) -> NDArray[np.uint8]:
         """The pixels of a photo, decoded within the limits of this predictor."""
         if isinstance(photo, Image.Image):
-            return images.rgb(photo)
+            return images.from_pillow(photo, max_pixels=self.max_pixels)
         if not isinstance(photo, np.ndarray):
             return images.read(photo, max_pixels=self.max_pixels)
         if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:

@@ -8,6 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
+from upscore.errors import CheckpointError
 from upscore.kernels.threads import thread_count
 
 _ERRORS = 3  # of ONNX Runtime's log levels
@@ -18,17 +19,19 @@ class OnnxRuntimeEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, graph: str | Path | bytes) -> None:
+    def __init__(self, graph: str | Path) -> None:
         """Open a verified graph; its tensors are read from the safetensors file beside it."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = thread_count()
         options.log_severity_level = _ERRORS
         # Threads that spin while they wait starve whatever else wants the cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        source = graph if isinstance(graph, bytes) else str(graph)
-        self.session = onnxruntime.InferenceSession(
-            source, options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self.session = onnxruntime.InferenceSession(
+                str(graph), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # of a dozen types without a common one
+            raise CheckpointError(f"ONNX Runtime cannot open {graph}: {error}") from error
 
     def scores(self, photos: NDArray[np.uint8]) -> Any:
         """Coarse scores, float32."""
