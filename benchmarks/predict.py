@@ -3,9 +3,10 @@
     python benchmarks/predict.py [--only TEXT] [--sizes HxW ...] [--photos N] [--threads N]
                                  [--busy] [--json PATH]
 
-Install the peers with `pip install upscore[train,bench] onnxscript`. Everything is timed in turn in
+Install the peers with `pip install upscore[bench]`. Everything is timed in turn in
 one run. The first part starts from a decoded photo (uint8, H x W x 3) and ends with its label map
-(uint8, H x W); the second goes from photo files to label files.
+(uint8, H x W); the second shows our engines several photos of one size at once; the third goes from
+photo files to label files.
 
 "plain torch" is the bundled network in eager PyTorch, channels last, then `upscore.argmax`. The
 peers have random weights, seven classes as the bundled model, and the same input size. Each runs in
@@ -64,6 +65,7 @@ ENGINES = (
     ("openvino", "bfloat16", 0.99),
     ("torch", "float32", 0.999),
 )
+BATCH_SIZES = (1, 2, 4, 8)
 SECONDS = 0.3  # that one figure of one photo lasts
 SPIN = """
 import os
@@ -172,6 +174,21 @@ def against_rows(times: Times) -> list[dict[str, Any]]:
         for name in times
         if best and (name == PLAIN or name.startswith("upscore"))
     ]
+
+
+def batch_rows(
+    segmenters: Mapping[str, Segmenter], photo: Photo, rounds: int
+) -> list[dict[str, Any]]:
+    """Milliseconds a photo for several photos of one size at once."""
+    rows = []
+    for name, segmenter in segmenters.items():
+        calls = {
+            count: partial(segmenter.labels, np.stack([photo] * count)) for count in BATCH_SIZES
+        }
+        times = in_turn({str(count): call for count, call in calls.items()}, rounds=rounds)
+        per_photo = {count: ms / int(count) for count, ms in milliseconds(times).items()}
+        rows.append({"engine": name} | {f"{count} at once": ms for count, ms in per_photo.items()})
+    return rows
 
 
 def files(folder: Path, count: int) -> list[Path]:
@@ -330,6 +347,10 @@ def run(options: Namespace, folder: Path) -> dict[str, Any]:
             show(f"One photo of {name}, times as fast as each peer's best form", against)
         result[name] = {"contenders": rows, "against": against}
         fastest = fastest or {**mine, **{b: peers[b] for b in best_forms(times).values()}}
+    if segmenters:
+        rows = batch_rows(segmenters, photos[options.sizes[0]], options.rounds)
+        show("Several photos of the first size at once, milliseconds a photo", rows)
+        result["batches"] = rows
     if options.photos:
         rows = files_rows(fastest, segmenters, min(options.rounds, 3), options.photos, folder)
         show(f"{options.photos} photos of 352x480, files to files", rows)
