@@ -48,6 +48,30 @@ Precision = Annotated[str, typer.Option(help="What OpenVINO computes in: float32
 Skip = Annotated[Path | None, typer.Option(help="A file that lists photos and masks to leave out.")]
 
 
+Data = Annotated[Path, typer.Argument(help="A folder with photos and masks.")]
+Time = Annotated[str | None, typer.Option(help="How long it may take in all: 20m, 90s, 1.5h.")]
+Steps = Annotated[int | None, typer.Option(help="Batches to learn from, instead of a time.")]
+RecipeName = Annotated[
+    str | None,
+    typer.Option(help=f"{', '.join(RECIPES)}: follow a recipe instead of planning by the data."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any field of the recipe: --set crop=320 --set loss=focal"),
+]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        help="Keep photos together, where some are held out, whose names agree in what this "
+        "regular expression matches: patient_[0-9]+",
+    ),
+]
+WhichFold = Annotated[
+    str | None, typer.Option("--fold", help="Hold out one of n parts of train and val: 0/5, 1/5.")
+]
+Allow = Annotated[list[str] | None, typer.Option(help="A kind of problem in the data to accept.")]
+
+
 @app.command()
 def demo(output: Output = Path("demo-output")) -> None:
     """Segment the three photos that come with the package with the bundled model."""
@@ -57,47 +81,77 @@ def demo(output: Output = Path("demo-output")) -> None:
 
 
 @app.command()
-def train(
-    data: Annotated[Path, typer.Argument(help="A folder with photos and masks, train and val.")],
-    output: Output,
-    recipe: Annotated[str, typer.Option(help=f"{', '.join(RECIPES)}.")] = "default",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training photos.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Photos a step, all processes.")] = None,
-    crop: Annotated[int | None, typer.Option(help="Side of the square crops, in pixels.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="Any timm model with a pyramid.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any other field of the recipe: --set seed=1 --set ema=0.99"),
-    ] = None,
+def plan(
+    data: Data,
+    time: Time = None,
+    steps: Steps = None,
+    recipe: RecipeName = None,
+    set_: Settings = None,
+    group_by: GroupBy = None,
+    fold: WhichFold = None,
     layout: Layout = None,
     mapping: Mapping = None,
     skip: Skip = None,
-    allow: Annotated[
-        list[str] | None, typer.Option(help="A kind of problem in the data to accept.")
+    allow: Allow = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file to write the plan into.")
+    ] = Path("plan.json"),
+    find_rate: Annotated[
+        Path | None,
+        typer.Option(help="Try learning rates, and draw loss over rate into this PNG."),
     ] = None,
+) -> None:
+    """Look at your photos and masks, and show how they would be trained on, and why."""
+    from upscore.training.plan import plan as run
+
+    made = run(
+        data, **_planning(time, steps, recipe, set_, group_by, fold, layout, mapping, skip, allow)
+    )
+    made.print(Console())
+    made.save(output)
+    print(f"written: {output}")
+    if find_rate is not None:
+        from upscore.training.rates import find_rate as find
+
+        rate = find(made, find_rate)
+        print(f"{find_rate}: the loss falls fastest at {rate:.1e}: --set decoder_rate={rate:.1e}")
+
+
+@app.command()
+def train(
+    data: Data,
+    output: Output,
+    time: Time = None,
+    steps: Steps = None,
+    recipe: RecipeName = None,
+    set_: Settings = None,
+    group_by: GroupBy = None,
+    fold: WhichFold = None,
+    layout: Layout = None,
+    mapping: Mapping = None,
+    skip: Skip = None,
+    allow: Allow = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run there.")] = False,
     workers: Annotated[int, typer.Option(help="Processes that decode photos.")] = 2,
+    log: Annotated[
+        str, typer.Option(help="Loggers, if installed: tensorboard,wandb,mlflow; or none.")
+    ] = "tensorboard",
 ) -> None:
-    """Train a network on your photos and masks."""
+    """Plan how to train on your photos and masks, and do it."""
     from upscore.training.allocator import keep_freed
     from upscore.training.train import train as run
 
     keep_freed()
-    options = {"epochs": epochs, "batch_size": batch_size, "crop": crop, "encoder": encoder}
-    given = {name: value for name, value in options.items() if value is not None}
     result = run(
         data,
         output,
-        recipe,
-        layout=layout,
-        mapping=mapping,
-        skip=_skip_list(skip),
-        allow=allow or (),
+        **_planning(time, steps, recipe, set_, group_by, fold, layout, mapping, skip, allow),
         resume=resume,
         workers=workers,
-        **given | dict(map(_setting, set_ or ())),
+        log=[] if log == "none" else log.split(","),
     )
-    print(f"best validation mIoU {result.best:.3f}; model in {output / 'best'}")
+    scored = "no validation photos" if result.best != result.best else f"mIoU {result.best:.3f}"
+    print(f"validation: {scored}; model in {output / 'best'}")
     print(f"next: upscore predict PHOTOS -o labels --model {output}")
 
 
@@ -302,6 +356,34 @@ def _running(
     """The options of prediction and evaluation that say how the model runs."""
     sized = {} if long_side is None else {"long_side": long_side or None}
     return {"engine": engine, "device": device, "precision": precision, **sized}
+
+
+def _planning(
+    time: str | None,
+    steps: int | None,
+    recipe: str | None,
+    settings: list[str] | None,
+    group_by: str | None,
+    fold: str | None,
+    layout: str | None,
+    mapping: Path | None,
+    skip: Path | None,
+    allow: list[str] | None,
+) -> dict[str, Any]:
+    """The options that make a plan."""
+    changes = dict(map(_setting, settings or ()))
+    return {
+        "time": time,
+        "recipe": recipe,
+        "group_by": group_by,
+        "fold": fold,
+        "layout": layout,
+        "mapping": mapping,
+        "skip": _skip_list(skip),
+        "allow": allow or (),
+        **changes,
+        **({} if steps is None else {"steps": steps}),
+    }
 
 
 def _skip_list(path: Path | None) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
 """Augmentation of one photo and its mask."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
@@ -28,11 +29,17 @@ class _Window:
     after: int
 
 
-def _window(size: int, crop: int, scale: float, draw: float) -> _Window:
-    """Where a crop of a photo of `size` pixels, enlarged by `scale`, lies; `draw` in [0, 1)."""
+def _window(size: int, crop: int, scale: float, draw: float, focus: int | None) -> _Window:
+    """Where a crop of a photo of `size` pixels, enlarged by `scale`, lies; `draw` in [0, 1).
+
+    A crop that has a focus holds that pixel.
+    """
     wanted = max(1, round(crop / scale))
     if wanted <= size:
-        start = int(draw * (size - wanted + 1))
+        first, last = 0, size - wanted
+        if focus is not None:
+            first, last = max(first, focus - wanted + 1), min(last, focus)
+        start = first + int(draw * (last - first + 1))
         return _Window(slice(start, start + wanted), crop, 0, 0)
     length = min(crop, max(1, round(size * scale)))
     before = int(draw * (crop - length + 1))
@@ -41,16 +48,17 @@ def _window(size: int, crop: int, scale: float, draw: float) -> _Window:
 
 @dataclass(frozen=True)
 class TrainTransform:
-    """Random scale, crop, flip and colour: a photo of any size becomes a square of `crop` pixels.
+    """Random scale, crop, turn, flips and colour: any photo becomes a square of `crop` pixels.
 
-    Equivalent: a `RandomResize` by a factor drawn evenly from `scale`, a `RandomCrop` padded with
-    the photo's mean colour (the mask with 255), a `RandomHorizontalFlip` and a `ColorJitter`, of
-    `torchvision.transforms.v2`; but the window is cut out before it is resized, so the cost does
-    not grow with the photo. Masks are resized by the nearest pixel.
+    Equivalent: a `RandomResize` by a factor drawn from `scale` (evenly in its logarithm), a
+    `RandomRotation` by up to `rotate` degrees either way, a `RandomCrop` padded with the photo's
+    mean colour (the mask with 255), a `RandomHorizontalFlip`, a `RandomVerticalFlip` and a
+    `ColorJitter`, of `torchvision.transforms.v2`; but the window is cut out before it is resized,
+    so the cost does not grow with the photo. Masks are resized by the nearest pixel.
 
-    Takes a photo (uint8, H x W x 3) and a mask (uint8, H x W), gives uint8 tensors
-    3 x crop x crop and crop x crop. Every draw comes from the generator: the same state, the same
-    result.
+    Takes a photo (uint8, H x W x 3), a mask (uint8, H x W) and, if the crop shall hold a certain
+    pixel, its row and column. Gives uint8 tensors 3 x crop x crop and crop x crop. Every draw comes
+    from the generator: the same state, the same result.
 
     >>> photo, mask = np.zeros((3, 5, 3), np.uint8), np.ones((3, 5), np.uint8)
     >>> image, labels = TrainTransform(8)(photo, mask, torch.Generator().manual_seed(0))
@@ -61,6 +69,8 @@ class TrainTransform:
     crop: int
     scale: tuple[float, float] = (0.5, 2.0)
     flip: bool = True
+    flip_ud: bool = False
+    rotate: float = 0.0
     colour: bool = True
 
     def __post_init__(self) -> None:
@@ -70,14 +80,25 @@ class TrainTransform:
                 "and a scale (low, high) with 0 < low <= high"
             )
 
+    def by(self, factor: float) -> "TrainTransform":
+        """The same for photos that are to be enlarged by a factor first."""
+        return replace(self, scale=(self.scale[0] * factor, self.scale[1] * factor))
+
     def __call__(
-        self, image: NDArray[np.uint8], mask: NDArray[np.uint8], generator: torch.Generator
+        self,
+        image: NDArray[np.uint8],
+        mask: NDArray[np.uint8],
+        generator: torch.Generator,
+        focus: tuple[int, int] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        draws = torch.rand(8, generator=generator, dtype=torch.float64).tolist()
+        draws = torch.rand(10, generator=generator, dtype=torch.float64).tolist()
         low, high = self.scale
-        scale = low + (high - low) * draws[0]
-        rows = _window(image.shape[0], self.crop, scale, draws[1])
-        columns = _window(image.shape[1], self.crop, scale, draws[2])
+        scale = low * (high / low) ** draws[0]
+        angle = self.rotate * (2 * draws[9] - 1)
+        side = _around(self.crop, angle)
+        row, column = focus or (None, None)
+        rows = _window(image.shape[0], side, scale, draws[1], row)
+        columns = _window(image.shape[1], side, scale, draws[2], column)
         cut = np.s_[rows.source, columns.source]
         size = [rows.length, columns.length]
 
@@ -88,14 +109,43 @@ class TrainTransform:
         ids = F.resize(ids, size, InterpolationMode.NEAREST_EXACT)
 
         padding = [columns.before, rows.before, columns.after, rows.after]
+        mean = part.float().mean((1, 2)).round().tolist()
         if any(padding):
-            part = F.pad(part, padding, fill=part.float().mean((1, 2)).tolist())
+            part = F.pad(part, padding, fill=mean)
             ids = F.pad(ids, padding, fill=[VOID])
+        if angle:
+            part, ids = _turned(part, ids, angle, self.crop, mean)
         if self.flip and draws[3] < 0.5:
             part, ids = F.horizontal_flip(part), F.horizontal_flip(ids)
+        if self.flip_ud and draws[8] < 0.5:
+            part, ids = F.vertical_flip(part), F.vertical_flip(ids)
         if self.colour:
-            part = _jitter(part, draws[4:])
+            part = _jitter(part, draws[4:8])
         return part.contiguous(), ids[0].contiguous()
+
+
+def _around(side: int, angle: float) -> int:
+    """The side of a square that holds a turned square."""
+    turn = math.radians(angle)
+    return math.ceil(side * (abs(math.cos(turn)) + abs(math.sin(turn))) - 1e-9)
+
+
+def _turned(
+    image: Tensor, mask: Tensor, angle: float, crop: int, fill: list[float]
+) -> tuple[Tensor, Tensor]:
+    """Turn both about their middle and cut out a square; Pillow turns bytes fastest."""
+    photo = Image.fromarray(image.permute(1, 2, 0).numpy())
+    labels = Image.fromarray(mask[0].numpy())
+    photo = photo.rotate(
+        angle, Image.Resampling.BILINEAR, fillcolor=tuple(int(value) for value in fill)
+    )
+    labels = labels.rotate(angle, Image.Resampling.NEAREST, fillcolor=VOID)
+    start = (photo.width - crop) // 2
+    middle = np.s_[start : start + crop, start : start + crop]
+    return (
+        torch.from_numpy(np.asarray(photo)[middle].copy()).permute(2, 0, 1),
+        torch.from_numpy(np.asarray(labels)[middle].copy())[None],
+    )
 
 
 def _jitter(image: Tensor, draws: list[float]) -> Tensor:

@@ -121,14 +121,17 @@ def _protocol(
     """How the scores came about, in words that can stand beside them."""
     spec = segmenter.spec
     true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    resized = f"; for the network, photos are resized to a long side of {spec.long_side} pixels"
+    resized = ""
+    if spec.long_side is not None:
+        resized = f"; for the network, photos are resized to a long side of {spec.long_side} pixels"
+    elif spec.zoom != 1:
+        resized = f"; for the network, photos are resized by {spec.zoom:g}"
     return {
         "data": str(dataset.root),
         "split": dataset.split,
         "layout": dataset.layout,
         "images": len(dataset),
-        "resolution": "each photo whole, labels compared at its mask's own size"
-        + (resized if spec.long_side else ""),
+        "resolution": "each photo whole, labels compared at its mask's own size" + resized,
         "averaging": "one confusion matrix pooled over all images; means over classes",
         "void": "pixels of value 255 after the mapping count in nothing",
         "pixels": int(confusion.sum()),

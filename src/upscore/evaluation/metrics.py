@@ -108,6 +108,19 @@ def scores(confusion: ArrayLike) -> Scores:
     )
 
 
+def commonest_iou(true_pixels: ArrayLike) -> float:
+    """The mean IoU of naming the commonest class everywhere: what any model has to beat.
+
+    >>> from upscore.evaluation.metrics import commonest_iou
+    >>> commonest_iou([6, 4])
+    0.3
+    """
+    true = np.asarray(true_pixels)
+    matrix = np.zeros((len(true), len(true)), np.int64)
+    matrix[:, true.argmax()] = true
+    return scores(matrix).mean_iou
+
+
 def boundary_counts(
     labels: ArrayLike,
     target: ArrayLike,

@@ -183,6 +183,7 @@ def _metadata(spec: Spec, options: Options, parity: Parity) -> dict[str, str]:
         "class_names": spec.class_names,
         "palette": spec.palette,
         "long_side": spec.long_side,
+        "zoom": spec.zoom,
         "stride": spec.stride,
         "head": options.head,
         "precision": options.precision,

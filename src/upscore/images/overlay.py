@@ -1,6 +1,6 @@
 """Label maps as pictures: palette PNGs, photos with coloured classes, legends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,11 +41,11 @@ def blend(photo: Bytes, labels: Bytes, palette: Sequence[Colour], *, alpha: floa
 
 
 def with_legend(
-    picture: Bytes, shares: dict[str, float], colours: dict[str, Colour]
+    picture: Bytes, shares: Mapping[str, float | None], colours: Mapping[str, Colour]
 ) -> Image.Image:
-    """Put a strip below a picture: a swatch, a name and a share of the area for each class."""
+    """Put a strip below a picture: a swatch, a name and, if known, a share of the area a class."""
     font = ImageFont.load_default(_TEXT)
-    texts = [(name, f"{name} {share:.1%}") for name, share in shares.items()]
+    texts = [(n, n if share is None else f"{n} {share:.1%}") for n, share in shares.items()]
     widths = [round(font.getlength(text)) + _TEXT + 3 * _GAP for _, text in texts]
     height, width = picture.shape[:2]
     canvas_width = max(width, *widths) if widths else width

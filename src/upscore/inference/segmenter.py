@@ -47,7 +47,7 @@ class Segmenter:
         """Return this model with photos resized to another long side for the network, or not."""
         if long_side is not None and long_side < 1:
             raise ArgumentError(f"long_side must be at least 1 pixel or None, not {long_side}")
-        return Segmenter(replace(self.spec, long_side=long_side), self.engine)
+        return Segmenter(replace(self.spec, long_side=long_side, zoom=1.0), self.engine)
 
     def scores(self, photos: Bytes) -> Any:
         """Return the coarse scores of photos as they stand, without resizing.
@@ -90,16 +90,16 @@ class Segmenter:
         return found if photos.ndim == 4 else found[0]
 
     def resized(self, photos: Bytes) -> Bytes:
-        """Return N photos with the longer side of the spec, in whole cells of the scores.
+        """Return N photos at the size that the spec asks for, in whole cells of the scores.
 
         Antialiased, as Pillow's `Image.resize` with `Resampling.BILINEAR`.
         """
         long_side, stride = self.spec.long_side, self.spec.stride
         height, width = photos.shape[1:3]
-        if long_side is None or max(height, width) == long_side:
+        scale = self.spec.zoom if long_side is None else long_side / max(height, width)
+        if scale == 1:
             return photos
-        scale = long_side / max(height, width) / stride
-        height, width = (max(1, round(side * scale)) * stride for side in (height, width))
+        height, width = (max(1, round(side * scale / stride)) * stride for side in (height, width))
         resized = np.empty((len(photos), height, width, 3), np.uint8)
         for photo, target in zip(photos, resized, strict=True):
             image = Image.fromarray(np.ascontiguousarray(photo))

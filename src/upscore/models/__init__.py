@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from upscore.models.fcn import ARCHITECTURES as ARCHITECTURES
     from upscore.models.fcn import FCN as FCN
     from upscore.models.fcn import build as build
+    from upscore.models.fcn import fcn1s as fcn1s
+    from upscore.models.fcn import fcn2s as fcn2s
     from upscore.models.fcn import fcn4s as fcn4s
     from upscore.models.fcn import fcn8s as fcn8s
     from upscore.models.fcn import fcn16s as fcn16s
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     **dict.fromkeys(("DEFAULT_ENCODER", "preprocessing"), "encoder"),
-    **dict.fromkeys(("ARCHITECTURES", "FCN", "build", "fcn4s", "fcn8s", "fcn16s", "fcn32s"), "fcn"),
+    **dict.fromkeys(("ARCHITECTURES", "FCN", "build"), "fcn"),
+    **dict.fromkeys(("fcn1s", "fcn2s", "fcn4s", "fcn8s", "fcn16s", "fcn32s"), "fcn"),
     **dict.fromkeys(("load", "normalise", "save"), "weights"),
 }
 

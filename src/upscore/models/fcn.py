@@ -2,7 +2,8 @@
 
 A stage scores the encoder's features with a 1x1 convolution (`score_16`), doubles the coarser
 stage's map with a transposed convolution that starts as the bilinear filter (`upscore_16`), and
-adds the two. FCN-32s has no such stage, FCN-16s one, FCN-8s two, and FCN-4s goes one step finer.
+adds the two. FCN-32s has no such stage, FCN-16s one, FCN-8s two. FCN-4s, 2s and 1s go further, for
+small and thin things: to the encoder's first features and to the image itself.
 """
 
 from functools import partial
@@ -24,10 +25,11 @@ class FCN(nn.Module):
 
     Args:
         classes: number of classes C.
-        stride: s, the stride of the scores: 32, 16, 8 or 4.
-        encoder: name of a timm model with features at reductions s to 32.
+        stride: s, the stride of the scores: 32, 16, 8, 4, 2 or 1.
+        encoder: name of a timm model with features at reductions s (2 for a stride of 1) to 32.
         width: "classes" is the paper's form, as many channels as classes all the way. A number is
-            a learned decoder of that many channels, with normalisation and a global context gate.
+            a learned decoder of that many channels, half of them at stride 2 and a quarter at
+            stride 1, with normalisation and a global context gate.
         pretrained: True for ImageNet weights, a path to a timm state dict, or False.
 
     H and W may be anything from 1 up. Score (i, j) is centred on image position
@@ -47,16 +49,18 @@ class FCN(nn.Module):
         if classes < 1:
             raise ArgumentError(f"classes must be at least 1, got {classes}")
         learned = width != "classes"
-        channels = width if isinstance(width, int) else classes
         self.stride = stride
-        self.strides = tuple(s for s in (32, 16, 8, 4) if s >= stride)
-        self.encoder = Encoder(encoder, sorted(self.strides), pretrained)
-        self.context = Context(self.encoder.channels[COARSEST], channels) if learned else None
+        self.strides = tuple(s for s in STRIDES.values() if s >= stride)
+        self.encoder = Encoder(encoder, sorted(s for s in self.strides if s > 1), pretrained)
+        skipped = self.encoder.channels | {1: 3}
+        channels = width if isinstance(width, int) else classes
+        self.context = Context(skipped[COARSEST], channels) if learned else None
         for s in self.strides:
+            coarser, channels = channels, _width(width, s) if isinstance(width, int) else classes
             score = Normalised if learned else partial(nn.Conv2d, kernel_size=1)
-            self.add_module(f"score_{s}", score(self.encoder.channels[s], channels))
+            self.add_module(f"score_{s}", score(skipped[s], channels))
             if s < COARSEST:
-                self.add_module(f"upscore_{s}", _upscore(channels))
+                self.add_module(f"upscore_{s}", _upscore(coarser, channels))
                 self.add_module(f"refine_{s}", Refine(channels) if learned else nn.Identity())
             self.add_module(
                 f"classify_{s}", nn.Conv2d(channels, classes, 1) if learned else nn.Identity()
@@ -71,7 +75,8 @@ class FCN(nn.Module):
 
     def _scores(self, images: Tensor, *, only_last: bool) -> list[Tensor]:
         height, width = images.shape[-2:]
-        features = self.encoder(_pad_to(images, COARSEST))
+        images = _pad_to(images, COARSEST)
+        features = self.encoder(images) | {1: images}
         answers = []
         for s in self.strides:
             score = self.get_submodule(f"score_{s}")(features[s])
@@ -120,11 +125,19 @@ class Context(nn.Module):
         return torch.sigmoid(self.gate(features.mean((2, 3), keepdim=True)))
 
 
-def _upscore(channels: int) -> nn.Module:
+def _width(width: int, stride: int) -> int:
+    """Channels of a learned stage: fewer where there are so many pixels."""
+    return max(1, width * min(stride, 4) // 4)
+
+
+def _upscore(channels_in: int, channels: int) -> nn.Module:
     """Double a map, n to 2n, aligned: the paper's crop is the transposed convolution's padding."""
-    return ConvTranspose2d(
+    double = ConvTranspose2d(
         channels, channels, 4, stride=2, padding=upscore_padding(2), bias=False, init="bilinear"
     )
+    if channels_in == channels:
+        return double
+    return nn.Sequential(nn.Conv2d(channels_in, channels, 1), double)
 
 
 def _pad_to(images: Tensor, multiple: int) -> Tensor:
@@ -138,8 +151,17 @@ fcn32s = partial(FCN, stride=STRIDES["fcn32s"])
 fcn16s = partial(FCN, stride=STRIDES["fcn16s"])
 fcn8s = partial(FCN, stride=STRIDES["fcn8s"])
 fcn4s = partial(FCN, stride=STRIDES["fcn4s"])
+fcn2s = partial(FCN, stride=STRIDES["fcn2s"])
+fcn1s = partial(FCN, stride=STRIDES["fcn1s"])
 
-ARCHITECTURES = {"fcn32s": fcn32s, "fcn16s": fcn16s, "fcn8s": fcn8s, "fcn4s": fcn4s}
+ARCHITECTURES = {
+    "fcn32s": fcn32s,
+    "fcn16s": fcn16s,
+    "fcn8s": fcn8s,
+    "fcn4s": fcn4s,
+    "fcn2s": fcn2s,
+    "fcn1s": fcn1s,
+}
 
 
 def build(architecture: str, classes: int, **options: Any) -> FCN:

@@ -11,11 +11,12 @@ Width = int | Literal["classes"]
 Colour = tuple[int, int, int]
 
 COARSEST = 32  # the stride of an encoder's last features; photos are padded to multiples of it
-STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8, "fcn4s": 4}
+STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8, "fcn4s": 4, "fcn2s": 2, "fcn1s": 1}
 
 MOST_CLASSES = 255  # label maps are uint8, and 255 is void
 MOST_PIXELS_A_SIDE = 100_000
 MOST_CHANNELS = 4096
+MOST_ZOOM = 16
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class Spec:
 
     `architecture`, `encoder` and `width` are the arguments of `upscore.models.build`. `mean` and
     `std` are of RGB in 0..1; `palette` has one RGB colour a class; `card` is free: the data, the
-    recipe, the scores and the limits, and the class mapping it was trained with. Photos are resized
-    for the network so that the longer side is `long_side` pixels, since a network knows things at
-    the size at which it was trained; None: they are not.
+    recipe, the scores and the limits, and the class mapping it was trained with. A network knows
+    things at the size at which it was trained, so photos are resized for it: the longer side to
+    `long_side` pixels or, where that is None, both sides by the factor `zoom`.
     """
 
     architecture: str
@@ -38,6 +39,7 @@ class Spec:
     std: tuple[float, ...]
     card: Mapping[str, Any] = field(default_factory=dict)
     long_side: int | None = None
+    zoom: float = 1.0
 
     @property
     def stride(self) -> int:
@@ -51,6 +53,7 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
     Raises ArgumentError naming the field, what was found and what was expected.
     """
     expected = {f.name for f in fields(Spec)}
+    values = {"zoom": 1.0} | dict(values)  # models of before it have none
     if values.keys() != expected:
         missing, extra = expected - values.keys(), values.keys() - expected
         raise ArgumentError(f"missing fields {sorted(missing)}, unknown fields {sorted(extra)}")
@@ -71,6 +74,9 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
     _expect(good, "width", width, f'"classes" or a whole number from 1 to {MOST_CHANNELS}')
     good = long_side is None or _whole(long_side, 1, MOST_PIXELS_A_SIDE)
     _expect(good, "long_side", long_side, f"null or a whole number up to {MOST_PIXELS_A_SIDE}")
+    zoom = values["zoom"]
+    good = isinstance(zoom, float | int) and 1 / MOST_ZOOM <= zoom <= MOST_ZOOM
+    _expect(good, "zoom", zoom, f"a number from 1/{MOST_ZOOM} to {MOST_ZOOM}")
     architecture = values["architecture"]
     known = isinstance(architecture, str) and architecture in STRIDES
     _expect(known, "architecture", architecture, f"one of {', '.join(STRIDES)}")
@@ -91,6 +97,7 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
         std=tuple(map(float, values["std"])),
         card=card,
         long_side=long_side,
+        zoom=float(zoom),
     )
 
 

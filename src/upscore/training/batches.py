@@ -9,14 +9,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from upscore.data import Dataset, Survey, TrainTransform
+from upscore.data import Survey, TrainTransform
+from upscore.data.classes import VOID
 from upscore.errors import ArgumentError
 from upscore.training.recipe import Recipe
 
-
-def steps_per_epoch(dataset: Dataset, recipe: Recipe) -> int:
-    """Steps in an epoch; photos that would not fill a batch wait for the next shuffle."""
-    return max(1, len(dataset) // recipe.batch_size)
+_KEPT = 512 << 20  # bytes of decoded photos and masks that a process keeps
 
 
 def seeded(*numbers: int) -> int:
@@ -47,25 +45,53 @@ class Crops(TorchDataset[tuple[Tensor, Tensor]]):
     """Augmented photos in the order of a run: item i is the i-th photo trained on."""
 
     def __init__(self, survey: Survey, recipe: Recipe) -> None:
-        self.dataset, self.seed = survey.dataset, recipe.seed
-        self.per_epoch = steps_per_epoch(self.dataset, recipe) * recipe.batch_size
+        self.dataset, self.recipe = survey.dataset, recipe
         self.factors = repeat_factors(survey.class_pixels, recipe.repeat_rare)
-        self.transform = TrainTransform(recipe.crop, recipe.scale, recipe.flip, recipe.colour)
+        self.commonest = int(survey.class_pixels.sum(axis=0).argmax())
+        self.transform = TrainTransform(
+            recipe.crop, recipe.scale, recipe.flip, recipe.flip_ud, recipe.rotate, recipe.colour
+        )
         self._epoch, self._photos = -1, np.zeros(0, np.int64)
+        # Decoding a photo takes as long as augmenting it: small sets are decoded once.
+        self._keeps = int(survey.sizes.prod(axis=1).sum()) * 4 <= _KEPT
+        self._kept: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
 
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor]:
-        epoch, position = divmod(item, self.per_epoch)
-        photos = self._photos_of(epoch)
-        image, mask = self.dataset.read(int(photos[position % len(photos)]))
-        generator = torch.Generator().manual_seed(seeded(self.seed, item))
-        return self.transform(image, mask, generator)
+        epoch, position = divmod(item, len(self.dataset))
+        image, mask = self._read(int(self._photos_of(epoch)[position]))
+        seed = seeded(self.recipe.seed, item)
+        focus = self._focus(mask, np.random.default_rng(seed))
+        by = self.recipe.long_side / max(mask.shape) if self.recipe.long_side else 1.0
+        return self.transform.by(by)(image, mask, torch.Generator().manual_seed(seed), focus)
+
+    def _read(self, photo: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        pair = self._kept.get(photo)
+        if pair is None:
+            pair = self.dataset.read(photo)
+            if self._keeps:
+                self._kept[photo] = pair
+        return pair
 
     def _photos_of(self, epoch: int) -> NDArray[np.int64]:
         """An epoch's photos: drawn once by each process that loads them."""
         if epoch != self._epoch:
-            generator = np.random.default_rng([self.seed, epoch])
+            generator = np.random.default_rng([self.recipe.seed, epoch])
             self._epoch, self._photos = epoch, drawn(self.factors, generator)
         return self._photos
+
+    def _focus(
+        self, mask: NDArray[np.uint8], generator: np.random.Generator
+    ) -> tuple[int, int] | None:
+        """A pixel that the crop shall hold: of a class drawn evenly from the less common ones."""
+        if generator.random() >= self.recipe.foreground:
+            return None
+        labels = np.unique(mask)
+        labels = labels[(labels != VOID) & (labels != self.commonest)]
+        if not len(labels):
+            return None
+        places = np.flatnonzero(mask == generator.choice(labels))
+        row, column = divmod(int(generator.choice(places)), mask.shape[1])
+        return row, column
 
 
 def batches(

@@ -1,5 +1,6 @@
 """What training minimises and how it steps: network, loss, rates and the averaged weights."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from upscore.data.classes import VOID
+from upscore.data import Survey
 from upscore.errors import ArgumentError
-from upscore.heads.cross_entropy import cross_entropy
-from upscore.models import FCN, build, load
+from upscore.models import FCN, Spec, build, load
+from upscore.training.losses import loss_of, terms_of, weight_of
 from upscore.training.recipe import Recipe
 
 
@@ -72,7 +73,7 @@ class Objective(nn.Module):
         class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.network, self.recipe = network, recipe
+        self.network, self.recipe, self.terms = network, recipe, terms_of(recipe.loss)
         # On the scale of 8-bit pixels, and on the network's device: no step waits for a copy.
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1) * 255, persistent=False)
@@ -85,28 +86,56 @@ class Objective(nn.Module):
                 norm.eval()
         return self
 
-    def forward(self, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The summed loss of N x 3 x H x W uint8 photos, and the valid pixels' count or weight."""
+    def forward(self, images: Tensor, target: Tensor) -> Tensor:
+        """The loss of N x 3 x H x W uint8 photos, times `weight_of(target, class_weights)`."""
         pixels = (images.float() - self.mean) / self.std
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        *coarse, last = [
-            cross_entropy(
-                scores.float(),
-                target,
-                weight=self.class_weights,
-                label_smoothing=self.recipe.label_smoothing,
-                reduction="sum",
-                stride=stride,
+        *coarse, last = self.network.stages(pixels)
+        options: Any = {
+            "weight": self.class_weights,
+            "label_smoothing": self.recipe.label_smoothing,
+        }
+        loss: Tensor = loss_of(
+            self.terms, last.float(), target, stride=self.network.stride, **options
+        )
+        for stride, scores in zip(self.network.strides, coarse, strict=False):
+            loss = loss + self.recipe.auxiliary * loss_of(
+                ("ce",), scores.float(), target, stride=stride, **options
             )
-            for stride, scores in zip(
-                self.network.strides, self.network.stages(pixels), strict=True
-            )
-        ]
-        loss = last + self.recipe.auxiliary * sum(coarse)
-        valid = target[target != VOID].long()
-        if self.class_weights is None:
-            return loss, loss.new_tensor(valid.numel())
-        return loss, self.class_weights[valid].sum()
+        return loss
+
+
+def learner(
+    recipe: Recipe, spec: Spec, survey: Survey, device: torch.device
+) -> tuple[Objective, torch.optim.Optimizer]:
+    """The network in its objective, and the optimizer, as a run begins."""
+    network = build_network(recipe, len(spec.class_names))
+    if device.type == "cpu":
+        keep_depthwise_float32(network)
+    weights = None
+    if recipe.class_weights != "none":
+        weights = median_frequency_weights(survey.class_pixels)
+    model = Objective(network, recipe, mean=spec.mean, std=spec.std, class_weights=weights)
+    model = model.to(device).to(memory_format=torch.channels_last).train()
+    return model, torch.optim.AdamW(parameter_groups(network, recipe))
+
+
+def gradients(
+    accelerator: Any, model: nn.Module, images: Tensor, target: Tensor, recipe: Recipe, weight: Any
+) -> Tensor:
+    """Add up the gradients of one batch, part by part, and return its loss over all processes."""
+    total = accelerator.reduce(weight_of(target, weight), "sum").clamp_min(1e-6)
+    parts = min(recipe.accumulate, len(images))
+    pairs = list(zip(images.chunk(parts), target.chunk(parts), strict=True))
+    summed = total.new_zeros(())
+    for i, (photos, masks) in enumerate(pairs):
+        last = i == len(pairs) - 1
+        with nullcontext() if last else accelerator.no_sync(model):
+            loss = model(photos, masks)
+            # Gradients are averaged over the processes, but the loss is one sum over their pixels.
+            accelerator.backward(loss * (accelerator.num_processes / total))
+        summed += loss.detach()
+    return cast(Tensor, accelerator.reduce(summed, "sum") / total)
 
 
 def _norms(network: FCN) -> list[nn.BatchNorm2d]:
@@ -176,6 +205,13 @@ def precision(wanted: str, device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "bf16" if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "no"
+
+
+def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
+    """The recipe's mixed precision on a device, as a context."""
+    wanted = precision(recipe.precision, device)
+    dtype = torch.float16 if wanted == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=wanted != "no")
 
 
 def keep_depthwise_float32(network: nn.Module) -> None:

@@ -1,10 +1,11 @@
-"""Recipes: every choice that shapes a training run, with defaults that work for most photos."""
+"""Recipes: every choice that shapes a training run. `upscore.plan` makes one from the data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from upscore.errors import ArgumentError
+from upscore.training.losses import terms_of
 
 
 @dataclass(frozen=True)
@@ -19,18 +20,24 @@ class Recipe:
             off where they are still to be learned.
         freeze: parts of the encoder that keep their weights, by the beginnings of their
             parameters' names.
-        epochs: passes over the training photos.
-        evaluate_every: epochs between two validations; there is always one at the end.
+        steps: how many batches to learn from.
+        evaluate_every: steps between two validations; there is always one at the end.
+        patience: stop after so many validations without a better one; 0 never does.
         batch_size: photos in a step, over all processes.
-        crop, scale, flip, colour: as for `upscore.data.TrainTransform`.
+        accumulate: parts in which a process works through its share of a batch, to save memory.
+        long_side: photos are first brought to this longer side, before `scale`; None leaves them.
+        crop, scale, flip, flip_ud, rotate, colour: as for `upscore.data.TrainTransform`.
+        foreground: the share of crops that are made to hold a pixel of a class other than the
+            commonest.
         encoder_rate, decoder_rate: AdamW's peak learning rates.
         weight_decay: AdamW's, for all parameters but biases and scales.
         warmup: the share of all steps in which the rates rise from zero.
         power: after the warm-up the rates fall as (1 - progress) ** power.
         repeat_rare: the share of photos below which a class is rare, so that its photos are shown
             more often (LVIS, Gupta et al. 2019); 0 shows all alike.
-        class_weights: "sqrt-median" gives pixels of rare classes more weight in the loss (the
-            square roots of SegNet's median-frequency weights).
+        loss: "ce", "ce+dice", "focal", "ce+tversky", ...: see `upscore.training.losses`.
+        class_weights: "sqrt-median" gives pixels of rare classes more weight in the cross-entropy
+            (the square roots of SegNet's median-frequency weights).
         label_smoothing: as for `upscore.cross_entropy`.
         auxiliary: the weight of the losses of all stages but the last.
         ema: the decay per step of the averaged weights, which are those that are scored and kept.
@@ -45,46 +52,56 @@ class Recipe:
     pretrained: bool | str = True
     frozen_norm: bool = True
     freeze: tuple[str, ...] = ()
-    epochs: int = 30
-    evaluate_every: int = 1
-    batch_size: int = 16
-    crop: int = 352
+    steps: int = 1000
+    evaluate_every: int = 100
+    patience: int = 0
+    batch_size: int = 8
+    accumulate: int = 1
+    long_side: int | None = None
+    crop: int = 256
     scale: tuple[float, float] = (0.5, 2.0)
     flip: bool = True
+    flip_ud: bool = False
+    rotate: float = 0.0
     colour: bool = True
+    foreground: float = 0.0
     encoder_rate: float = 3e-4
     decoder_rate: float = 1e-3
     weight_decay: float = 1e-2
     warmup: float = 0.05
     power: float = 0.9
     repeat_rare: float = 0.0
+    loss: str = "ce"
     class_weights: Literal["none", "sqrt-median"] = "none"
     label_smoothing: float = 0.0
     auxiliary: float = 0.2
-    ema: float = 0.998
+    ema: float = 0.99
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     seed: int = 0
     mapping: Mapping[str, tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "evaluate_every", "batch_size", "crop"):
+        for name in ("steps", "evaluate_every", "batch_size", "accumulate", "crop"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not isinstance(self.scale, tuple | list) or len(self.scale) != 2:
             raise ArgumentError(f"scale must be a pair (low, high), not {self.scale!r}")
+        terms_of(self.loss)
 
 
 # The first two of tf_efficientnet_lite0's seven groups: generic, and the dearest at full size.
 _EARLY = ("conv_stem", "bn1", "blocks.0", "blocks.1")
 
 RECIPES = {
-    "default": Recipe(),
     "voc-animals": Recipe(
         freeze=_EARLY,
+        batch_size=16,
         crop=320,
         scale=(0.5, 1.5),
         repeat_rare=0.4,
-        epochs=25,
+        steps=4400,
+        evaluate_every=176,
+        ema=0.998,
         mapping={
             "background": ("*",),
             **{name: (name,) for name in ("person", "cat", "dog", "horse", "sheep", "cow")},
@@ -92,13 +109,13 @@ RECIPES = {
     ),
     "camvid": Recipe(
         freeze=_EARLY,
-        batch_size=8,
         crop=448,
         scale=(1.0, 2.5),
-        epochs=60,
-        evaluate_every=5,
+        steps=2700,
+        evaluate_every=225,
         encoder_rate=5e-4,
         decoder_rate=2e-3,
+        ema=0.998,
         class_weights="sqrt-median",
     ),
 }

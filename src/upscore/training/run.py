@@ -1,28 +1,30 @@
 """The folder of a training run: its state, its checkpoints and what a person looks at.
 
-recipe.json       the choices, fixed for the run
+plan.json         the choices, fixed for the run, and the reasons for them
 state/            everything that a killed run needs to go on
 best/ last/       checkpoints of the averaged weights
-metrics.csv  curves.png  tensorboard/
+metrics.csv  curves.png  validation.jpg
 """
 
 import csv
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL.Image import Image
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from upscore.data import Dataset
 from upscore.errors import RunError
+from upscore.evaluation import metrics
 from upscore.evaluation.metrics import Scores
 from upscore.io.atomic import replacing, write_json
 from upscore.models import FCN, Spec, save
@@ -30,14 +32,24 @@ from upscore.models.weights import read_tensors, write_tensors
 from upscore.training.recipe import Recipe
 
 RECENT = 10  # steps whose mean loss the progress bar shows, and how often it changes
+NOTHING_LEARNED = 0.01  # of mean IoU above what the commonest class alone gives
 LINE_EVERY = 50  # steps between two lines in a log
 
 
 class Run:
     """State and records of one run; all processes keep them, the main one writes."""
 
-    def __init__(self, folder: Path, recipe: Recipe, data: Dataset, *, main: bool) -> None:
-        self.folder, self.main = folder, main
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        data: Dataset,
+        about: Mapping[str, Any] | None = None,
+        *,
+        main: bool,
+    ) -> None:
+        self.folder, self.main, self.about = folder, main, dict(about or {})
+        self._photos_a_step = recipe.batch_size / len(data)
         identity = {"recipe": asdict(recipe), "photos": [sample.name for sample in data.samples]}
         self.identity = json.loads(json.dumps(identity))  # as it comes back from a file
         self._begun = (folder / "state" / "state.json").is_file()
@@ -47,7 +59,35 @@ class Run:
     @property
     def best(self) -> float:
         """The highest validation mIoU so far, NaN before the first."""
-        return max((row["mean_iou"] for row in self.history), default=float("nan"))
+        return max((row["mean_iou"] for row in self._scored), default=float("nan"))
+
+    @property
+    def _scored(self) -> list[dict[str, float]]:
+        """The rows of validations; a run without validation photos has none."""
+        return [row for row in self.history if "mean_iou" in row]
+
+    @property
+    def last_is_best(self) -> bool:
+        """Whether the last weights that were scored are the best."""
+        return not self._scored or self._scored[-1]["mean_iou"] == self.best
+
+    def stale(self, patience: int) -> bool:
+        """Whether the last `patience` validations brought nothing better; never with 0."""
+        found = [row["mean_iou"] for row in self._scored]
+        return 0 < patience <= len(found) - 1 - found.index(self.best) if found else False
+
+    @staticmethod
+    def begun_with(folder: Path) -> tuple[Recipe, str | None, str | None]:
+        """The recipe of the run in a folder, and how its photos were divided: group_by, fold."""
+        path = folder / "plan.json"
+        try:
+            values = json.loads(path.read_text())
+            names = {field.name for field in fields(Recipe)}
+            known = {k: v for k, v in values["recipe"].items() if k in names}
+            known = {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
+            return Recipe(**known), values.get("group_by"), values.get("fold")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{path} is not the plan of a run: {error}") from error
 
     def start(
         self,
@@ -81,7 +121,7 @@ class Run:
         need = 12 * weights + (64 << 20)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(self.folder / "recipe.json", self.identity["recipe"])
+            write_json(self.folder / "plan.json", {"recipe": self.identity["recipe"]} | self.about)
         except OSError as error:
             raise RunError(f"cannot write into {self.folder}: {error}") from error
         free = shutil.disk_usage(self.folder).free
@@ -139,16 +179,15 @@ class Run:
         self.history = description["history"]
         return int(description["step"])
 
-    def record(self, epoch: int, step: int, scores: Scores) -> bool:
-        """Note an epoch in the history, the table, the curves and TensorBoard; is it the best?"""
-        better = not self.history or scores.mean_iou > self.best
+    def record(self, step: int, scores: Scores | None) -> bool:
+        """Note a step in the history, the table and the curves; are its weights the best?"""
         row = {
-            "epoch": epoch,
             "step": step,
+            "epoch": round(step * self._photos_a_step, 3),
             "loss": float(torch.stack(self._losses).mean()),
-            "mean_iou": scores.mean_iou,
-            "pixel_accuracy": scores.pixel_accuracy,
         }
+        if scores is not None:
+            row |= {"mean_iou": scores.mean_iou, "pixel_accuracy": scores.pixel_accuracy}
         self.history.append(row)
         self._losses = []
         if self.main:
@@ -156,15 +195,32 @@ class Run:
                 writer = csv.DictWriter(file, list(row))
                 writer.writeheader()
                 writer.writerows(self.history)
-            _draw_curves(self.history, self.folder / "curves.png")
-            self._tensorboard(row)
-        return better
+            with replacing(self.folder / "curves.png") as path:
+                _draw_curves(self.history, path)
+        return self.last_is_best
 
     def save(self, name: str, network: FCN, spec: Spec) -> None:
         """Write a checkpoint, `best` or `last`, with its scores on its card."""
         if self.main:
             now = self.history[-1] if self.history else {}
             save(self.folder / name, network, replace(spec, card={**spec.card, "validation": now}))
+
+    def save_picture(self, name: str, picture: Image) -> None:
+        """Write a picture into the folder, whole or not at all."""
+        with replacing(self.folder / name) as path:
+            picture.save(path, quality=90)
+
+    def judge(self, scores: Scores) -> None:
+        """Say in red where a model has learned nothing that validation photos show."""
+        nothing = metrics.commonest_iou(scores.true_pixels)
+        if self.main and scores.mean_iou <= nothing + NOTHING_LEARNED:
+            Console(stderr=True).print(
+                f"The model is no better than naming the commonest class everywhere: validation "
+                f"mIoU {scores.mean_iou:.3f}, and that has {nothing:.3f}. Try more steps (--steps, "
+                "--time), look at the masks (upscore check, validation.jpg in the run's folder: "
+                "are the truths right?), or show small things larger (--set long_side=...).",
+                style="bold red",
+            )
 
     @contextmanager
     def progress(self, step: int, total: int) -> Iterator[Callable[[Tensor], None]]:
@@ -185,7 +241,7 @@ class Run:
                 if step % RECENT == 0 or step == total:
                     recent = float(torch.stack(self._losses[-RECENT:]).mean())
                     text = f"loss {recent:.3f}"
-                    if self.history:
+                    if self._scored:
                         text += f"  best validation mIoU {self.best:.3f}"
                     bar.update(task, completed=step, description=text)
                     if step % LINE_EVERY == 0 and not bar.console.is_terminal:
@@ -193,31 +249,22 @@ class Run:
 
             yield advance
 
-    def _tensorboard(self, row: dict[str, float]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        step = int(row["step"])
-        with SummaryWriter(str(self.folder / "tensorboard"), purge_step=step) as writer:
-            for name in ("loss", "mean_iou", "pixel_accuracy"):
-                writer.add_scalar(name, row[name], step)
-
 
 def _draw_curves(history: list[dict[str, float]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.2), layout="constrained")
-    epochs = [row["epoch"] for row in history]
     for axes, name, title in zip(
         figure.subplots(1, 2),
         ("loss", "mean_iou"),
         ("training loss", "validation mIoU"),
         strict=True,
     ):
-        axes.plot(epochs, [row[name] for row in history], marker=".")
-        axes.set(title=title, xlabel="epoch")
+        rows = [row for row in history if name in row]
+        axes.plot([row["step"] for row in rows], [row[name] for row in rows], marker=".")
+        axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    figure.savefig(path, dpi=120)
 
 
 def _difference(old: Any, new: Any) -> str:

@@ -1,0 +1,104 @@
+"""The rules of a plan: from the numbers of a data set to the fields of a recipe, with reasons.
+
+Each rule is a function of a few lines that returns fields with their values and one reason. None
+looks at a data set's name: what is written here has to serve any folder.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from upscore.training.facts import RARE, Facts
+
+Choice = tuple[dict[str, Any], str]
+
+LARGE = 512  # pixels: photos are shown to the network no larger on their longer side, unless ...
+CLEAR = 6.0  # ... their thinnest things would be thinner than so many pixels
+MOST_ENLARGED = 2.0  # and never enlarged by more
+THIN = 12.0  # pixels of the network's photo: thinner things get a stride of 2
+SPREAD = 1.6  # from the planned size, photos are drawn up to so much smaller and larger
+SYMMETRIC = 0.05  # difference of upper and lower halves below which up and down are alike
+CROPS = (192, 256, 320, 384)
+
+
+def choose(facts: Facts, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """All fields that the data decide, and why; those `given` stay, and later rules see them."""
+    fields: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for rule in (_size, _stride, _crop, _loss, _sampling, _flips, _length):
+        chosen, reason = rule(facts, fields | dict(given))
+        for name, value in chosen.items():
+            fields[name] = given.get(name, value)
+            reasons[name] = "as given" if name in given else reason
+    return fields, reasons
+
+
+def zoom_of(facts: Facts) -> tuple[float, str]:
+    """By how much photos of the median size are enlarged for the network, and why."""
+    side = facts.long_sides[1]
+    name, thickness = facts.thinnest
+    wanted = min(max(LARGE / side, CLEAR / thickness), MOST_ENLARGED)
+    if 0.8 < wanted < 1.25:
+        return 1.0, f"long sides of {side}, {name} {thickness:.0f} thick: clear as they are"
+    if CLEAR / thickness > LARGE / side:
+        return wanted, f"{name} is {thickness:.1f} pixels thick, and {CLEAR:g} are clear"
+    return wanted, f"long sides of {side}: {LARGE} show all, as {name} is {thickness:.0f} thick"
+
+
+def _size(facts: Facts, given: Mapping[str, Any]) -> Choice:
+    """Each photo brought to one size, or all by one factor where things do not grow with it."""
+    zoom, reason = zoom_of(facts)
+    low, side, high = facts.long_sides
+    if facts.grows_with_photos:
+        return {
+            "long_side": round(side * zoom / 32) * 32 or 32,
+            "scale": (round(1 / SPREAD, 3), SPREAD),
+        }, reason
+    return {
+        "long_side": None,
+        "scale": (round(zoom / SPREAD, 3), round(zoom * SPREAD, 3)),
+    }, f"{reason}; things do not grow with the photos ({low} to {high})"
+
+
+def _stride(facts: Facts, given: Mapping[str, Any]) -> Choice:
+    name, thickness = facts.thinnest
+    shown = thickness * zoom_of(facts)[0]
+    if shown < THIN:
+        return {"architecture": "fcn2s"}, f"{name} is {shown:.0f} pixels thick there: stride 2"
+    return {"architecture": "fcn4s"}, f"nothing is thinner than {shown:.0f} pixels there"
+
+
+def _crop(facts: Facts, given: Mapping[str, Any]) -> Choice:
+    """The largest crop that most photos fill."""
+    shown = facts.long_sides[1] * zoom_of(facts)[0]
+    crop = max([crop for crop in CROPS if crop <= 0.75 * shown], default=CROPS[0])
+    return {"crop": crop}, f"three quarters of the {shown:.0f} pixels shown, or the next less"
+
+
+def _loss(facts: Facts, given: Mapping[str, Any]) -> Choice:
+    name, share = facts.rarest
+    if share < RARE:
+        return {"loss": "ce+dice"}, f"{name} has {share:.1%} of the pixels"
+    return {"loss": "ce"}, f"no class has less than {share:.0%} of the pixels"
+
+
+def _sampling(facts: Facts, given: Mapping[str, Any]) -> Choice:
+    name, share = facts.rarest
+    if share < RARE:
+        reason = f"{name} has {share:.1%} of the pixels: half of the crops hold a rarer class"
+        return {"foreground": 0.5, "repeat_rare": 0.3}, reason
+    return {"foreground": 0.0, "repeat_rare": 0.0}, "no class is rare"
+
+
+def _flips(facts: Facts, given: Mapping[str, Any]) -> Choice:
+    share = facts.asymmetry
+    if share < SYMMETRIC:
+        reason = f"a guess: the classes fill upper and lower halves alike ({share:.0%} apart)"
+        return {"flip_ud": True}, reason
+    return {"flip_ud": False}, f"upper and lower halves differ by {share:.0%}"
+
+
+def _length(facts: Facts, given: Mapping[str, Any]) -> Choice:
+    """Between a constant number of steps and a constant number of passes."""
+    steps = 600 * (facts.photos / 20) ** 0.4 * (facts.classes / 2) ** 0.25
+    steps = round(min(max(steps, 400), 8000), -2)
+    return {"steps": int(steps)}, f"{facts.photos} photos, {facts.classes} classes"

@@ -1,0 +1,25 @@
+"""The processes that train together; with one alone, nothing here does anything."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+T = TypeVar("T")
+
+
+def process() -> PartialState:
+    """This process among those that train together."""
+    # Without cpu=True, Accelerate leaves processes on CPUs unconnected.
+    return PartialState(cpu=not torch.accelerator.is_available())
+
+
+def agreed(make: Callable[[], T]) -> T:
+    """What the main process makes, in all of them: measured times differ from one to the next."""
+    state = process()
+    made = [make() if state.is_main_process else None]
+    if state.num_processes > 1:
+        broadcast_object_list(made)
+    return made[0]  # type: ignore[return-value]

@@ -1,0 +1,82 @@
+"""How long a step and a validation take here: measured before a run, to plan its length."""
+
+import os
+import re
+import time
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from upscore.data import Dataset, Survey
+from upscore.errors import ArgumentError
+from upscore.inference.engines.torch import TorchEngine
+from upscore.inference.segmenter import Segmenter
+from upscore.models import Spec
+from upscore.training.batches import batches
+from upscore.training.objective import Objective, autocast, learner
+from upscore.training.recipe import Recipe
+
+_STEPS, _WARM = 6, 2  # steps that are timed, and the first of them that do not count
+_PHOTOS = 3  # that are scored
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Timing(NamedTuple):
+    """Seconds that a step of training and the validation of one photo take."""
+
+    step: float
+    photo: float
+
+
+def seconds_of(duration: str | float) -> float:
+    """The seconds that "90s", "20m", "1.5h" or a number mean.
+
+    >>> seconds_of("20m"), seconds_of(90)
+    (1200.0, 90.0)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(duration))
+    if match is None or float(match[1]) == 0:
+        raise ArgumentError(f"time is {duration!r}; expected seconds, or 90s, 20m, 1.5h")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def measure(
+    recipe: Recipe, spec: Spec, survey: Survey, validation: Dataset, device: torch.device
+) -> Timing:
+    """Take some steps of a run, with its own photos, and label some photos; nothing is kept."""
+    model, optimizer = learner(recipe, spec, survey, device)
+    times = []
+    begun = time.perf_counter()
+    for images, target in batches(survey, recipe, range(_STEPS), rank=0, world=1, workers=0):
+        loaded = time.perf_counter()
+        for photos, masks in zip(
+            images.chunk(recipe.accumulate), target.chunk(recipe.accumulate), strict=True
+        ):
+            with autocast(recipe, device):
+                loss = model(photos.to(device), masks.to(device))
+            loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        # Photos are decoded beside the network's work: on two cores that takes half of their time.
+        times.append(now - loaded + (loaded - begun) / (os.cpu_count() or 1))
+        begun = now
+    return Timing(float(np.median(times[_WARM:])), _photo_seconds(model, recipe, spec, validation))
+
+
+def _photo_seconds(model: Objective, recipe: Recipe, spec: Spec, photos: Dataset) -> float:
+    """Seconds that one photo of a validation takes."""
+    network = model.network.eval()
+    segmenter = Segmenter(spec, TorchEngine(network, spec))
+    times = []
+    device = next(network.parameters()).device
+    for i in range(min(_PHOTOS, len(photos))):
+        photo, _ = photos.read(i)
+        begun = time.perf_counter()
+        with autocast(recipe, device):
+            segmenter.labels(photo)
+        times.append(time.perf_counter() - begun)
+    return min(times, default=0.0)
