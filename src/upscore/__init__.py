@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from upscore.inference.load import load as load
     from upscore.inference.segmenter import Segmenter as Segmenter
     from upscore.prediction.predictor import Predictor as Predictor
+    from upscore.training.plan import plan as plan
     from upscore.training.train import train as train
     from upscore.upsampling import upsample as upsample
 
@@ -40,6 +41,7 @@ _HOME = {
     "explain": "upscore.explanation.explain",
     "export": "upscore.exporting.export",
     "load": "upscore.inference.load",
+    "plan": "upscore.training.plan",
     "train": "upscore.training.train",
     "upsample": "upscore.upsampling",
 }

@@ -170,3 +170,55 @@ def test_hue_turns_about_the_grey_axis():
 def test_bad_options(options):
     with pytest.raises(ValueError, match="expected a crop of 1 or more"):
         TrainTransform(**options)
+
+
+def test_up_and_down_are_flipped_together():
+    photo, mask = scene()
+    seen = set()
+    for seed in range(20):
+        transform = TrainTransform(60, (1.0, 1.0), flip=False, colour=False, flip_ud=True)
+        image, labels = transform(photo[:, :60], mask[:, :60], generator(seed))
+        turned = not torch.equal(labels, torch.from_numpy(mask[:, :60]))
+        expected = mask[::-1, :60] if turned else mask[:, :60]
+        np.testing.assert_array_equal(labels, expected)
+        np.testing.assert_array_equal(image.argmax(0), expected)
+        seen.add(turned)
+    assert seen == {True, False}
+
+
+def test_photo_and_mask_turn_together():
+    """Away from the edges of the blobs, the colour still says the class."""
+    photo, mask = scene(120, 120)
+    for seed in range(5):
+        transform = TrainTransform(48, (1.0, 1.0), colour=False, rotate=180)
+        image, labels = transform(photo, mask, generator(seed))
+        assert image.shape == (3, 48, 48)
+        clear = (image.amax(0) > 240) & (labels != 255)
+        assert clear.float().mean() > 0.5
+        assert torch.equal(image.argmax(0)[clear], labels[clear].long())
+    plain = TrainTransform(48, (1.0, 1.0), colour=False)(photo, mask, generator(0))[1]
+    turned = TrainTransform(48, (1.0, 1.0), colour=False, rotate=180)(photo, mask, generator(0))[1]
+    assert not torch.equal(plain, turned)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(4, 70), st.floats(0, 1), st.data())
+def test_a_crop_holds_its_focus(height, width, crop, place, data):
+    row, column = (min(int(place * side), side - 1) for side in (height, width))
+    mask = np.zeros((height, width), np.uint8)
+    mask[row, column] = 7
+    photo = np.zeros((height, width, 3), np.uint8)
+    transform = TrainTransform(crop, (1.0, 1.0), colour=False)
+    seed = data.draw(st.integers(0, 1000))
+    assert 7 in transform(photo, mask, generator(seed), (row, column))[1]
+
+
+def test_a_transform_by_a_factor_enlarges_first():
+    photo, mask = scene(64, 64)
+    twice = TrainTransform(64, (1.0, 1.0), flip=False, colour=False).by(2)
+    labels = twice(photo, mask, generator(0))[1]
+    assert any(
+        np.array_equal(labels[::2, ::2], mask[y : y + 32, x : x + 32])
+        for y in range(33)
+        for x in range(33)
+    )

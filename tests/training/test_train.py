@@ -21,6 +21,7 @@ from upscore import data, models
 from upscore.data.masks import Decoder
 from upscore.models.weights import read_tensors
 from upscore.training.batches import Crops, batches, drawn, repeat_factors
+from upscore.training.losses import weight_of
 from upscore.training.objective import (
     Objective,
     averaging,
@@ -68,13 +69,13 @@ def found(photos):
     return data.survey(data.find(photos, "train")), data.find(photos, "val")
 
 
-def work(photos, out, epochs, *options, processes=1):
+def work(photos, out, steps, *options, processes=1):
     """Run the worker to its end, in one process or with torchrun."""
     start = [sys.executable]
     if processes > 1:
         start += ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    command = [*start, str(WORKER), str(photos), str(out), str(epochs), *options]
+    command = [*start, str(WORKER), str(photos), str(out), str(steps), *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return read_tensors(out / "state", "state")
@@ -87,11 +88,17 @@ def test_overfits_four_photos(photos, tmp_path, found):
         (root / split).symlink_to(photos / "train")
     (root / "classes.txt").symlink_to(photos / "classes.txt")
     recipe = dataclasses.replace(
-        TINY, width=16, epochs=4, scale=(1.0, 1.0), flip=False, colour=False, ema=0.8
+        TINY,
+        width=16,
+        steps=100,
+        evaluate_every=25,
+        scale=(1.0, 1.0),
+        flip=False,
+        colour=False,
+        ema=0.8,
     )
     training, validation = (data.find(root, split) for split in ("train", "val"))
-    often = dataclasses.replace(training, samples=training.samples * 25)
-    run = fit(recipe, data.survey(often), validation, tmp_path / "run", workers=0)
+    run = fit(recipe, data.survey(training), validation, tmp_path / "run", workers=0)
     assert run.best > 0.9
     assert run.history[-1]["loss"] < 0.3 * run.history[0]["loss"]
     for name in ("metrics.csv", "curves.png", "best/model.json", "last/model.json", "tensorboard"):
@@ -257,7 +264,7 @@ def test_frozen_parts_stay(tmp_path, found):
         pretrained=str(tmp_path / "e.safetensors"),
         frozen_norm=True,
         freeze=("conv_stem", "blocks.0"),
-        epochs=2,  # the very first step has a rate of zero
+        steps=2,  # the very first step has a rate of zero
     )
     before = build_network(recipe, 3).state_dict()
     fit(recipe, *found, tmp_path / "run", workers=0)
@@ -274,14 +281,15 @@ def test_frozen_parts_stay(tmp_path, found):
     ]
 
 
-def test_validation_comes_every_few_epochs_and_at_the_end(tmp_path, found):
-    recipe = dataclasses.replace(TINY, epochs=5, evaluate_every=2)
+def test_validation_comes_every_few_steps_and_at_the_end(tmp_path, found):
+    recipe = dataclasses.replace(TINY, steps=5, evaluate_every=2)
     run = fit(recipe, *found, tmp_path, workers=0)
-    assert [row["epoch"] for row in run.history] == [1, 3, 5]
+    assert [row["step"] for row in run.history] == [2, 4, 5]
+    assert [row["epoch"] for row in run.history] == [2, 4, 5]  # four photos, four a step
     assert read_tensors(tmp_path / "state", "state")[0]["step"] == 5
 
 
-@pytest.mark.parametrize("name", ["epochs", "evaluate_every", "batch_size", "crop"])
+@pytest.mark.parametrize("name", ["steps", "evaluate_every", "batch_size", "accumulate", "crop"])
 def test_counts_of_nothing_are_refused(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):
         Recipe(**{name: 0})
@@ -309,7 +317,7 @@ def test_objective_is_the_plain_composition():
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     target = torch.randint(0, 3, (2, 64, 64), dtype=torch.uint8)
     target[0, :40] = 255
-    loss, count = objective(images, target)
+    loss = objective(images, target)
     losses = [
         torch.nn.functional.cross_entropy(
             torch.nn.functional.interpolate(scores, scale_factor=s, mode="bilinear"),
@@ -324,7 +332,7 @@ def test_objective_is_the_plain_composition():
     ]
     expected = losses[-1] + TINY.auxiliary * sum(losses[:-1])
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-3)
-    assert float(count) == float(weights[target[target != 255].long()].sum())
+    assert float(weight_of(target, weights)) == float(weights[target[target != 255].long()].sum())
 
 
 def test_rates_rise_and_fall():
@@ -367,13 +375,13 @@ def test_recipes_build_and_freeze_what_they_name(name):
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path, found):
-    recipe = dataclasses.replace(TINY, epochs=1)
+    recipe = dataclasses.replace(TINY, steps=1)
     fit(recipe, *found, tmp_path, workers=0)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")}
     with pytest.raises(RunError, match="holds a run already"):
         fit(recipe, *found, tmp_path, workers=0)
-    with pytest.raises(RunError, match="epochs = 1, not 2"):
-        fit(dataclasses.replace(recipe, epochs=2), *found, tmp_path, resume=True, workers=0)
+    with pytest.raises(RunError, match="steps = 1, not 2"):
+        fit(dataclasses.replace(recipe, steps=2), *found, tmp_path, resume=True, workers=0)
     training = found[0].dataset
     fewer = data.survey(dataclasses.replace(training, samples=training.samples[1:]))
     with pytest.raises(RunError, match="other photos"):
@@ -422,7 +430,7 @@ def test_broken_data_stop_training_unless_skipped(tmp_path, photos):
     root = tmp_path / "data"
     shutil.copytree(photos, root)
     (root / "train" / "images" / "0.png").write_bytes(b"not a picture")
-    options = {f.name: getattr(TINY, f.name) for f in dataclasses.fields(Recipe)} | {"epochs": 1}
+    options = {f.name: getattr(TINY, f.name) for f in dataclasses.fields(Recipe)} | {"steps": 1}
     with pytest.raises(data.DataError, match=r"0\.png") as error:
         upscore.train(root, tmp_path / "run", workers=0, **without_mapping(options))
     listed = tmp_path / "run" / "skip.txt"
@@ -458,5 +466,5 @@ def without_mapping(options):
 
 
 def test_unknown_recipes_are_listed(tmp_path):
-    with pytest.raises(ValueError, match="no recipe 'best'; there are default"):
+    with pytest.raises(ValueError, match="no recipe 'best'; there are voc-animals"):
         upscore.train(tmp_path, tmp_path / "run", "best")

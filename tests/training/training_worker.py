@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data")
     parser.add_argument("out")
-    parser.add_argument("epochs", type=int)
+    parser.add_argument("steps", type=int)
     parser.add_argument("--frozen-from")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--alone", action="store_true", help="take the all-reduce out")
@@ -40,7 +40,7 @@ def main() -> None:
     torch.set_num_threads(1)
     if args.alone:
         Accelerator.reduce = lambda self, tensor, *_: tensor
-    changes = {"epochs": args.epochs}
+    changes = {"steps": args.steps, "evaluate_every": 1}
     if args.frozen_from:
         changes |= {"pretrained": args.frozen_from, "frozen_norm": True}
     recipe = Recipe(**{**vars(TINY), **changes})

@@ -104,14 +104,16 @@ def _chosen(
         group: np.any(present[places], axis=0) for group, places in photos.items()
     }
     in_groups = np.sum(list(holds.values()), axis=0)
+    # A class that one group alone holds is to be learned.
+    spare = [group for group in order if not (holds[group] & (in_groups == 1)).any()]
     chosen: list[str] = []
     for label in np.argsort(in_groups, kind="stable"):
-        # A class that one group alone holds is to be learned.
-        if in_groups[label] > 1 and not any(holds[group][label] for group in chosen):
-            chosen.append(next(g for g in order if holds[g][label] and g not in chosen))
-    for group in order:
-        if sum(len(photos[g]) for g in chosen) >= wanted:
+        having = [group for group in spare if holds[group][label]]
+        if having and not set(having) & set(chosen):
+            chosen.append(having[0])
+    for group in spare:
+        if sum(len(photos[g]) for g in chosen) >= wanted or len(chosen) + 1 >= len(order):
             break
-        if group not in chosen and len(chosen) + 1 < len(order):
+        if group not in chosen:
             chosen.append(group)
     return set(chosen)

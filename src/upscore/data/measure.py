@@ -1,7 +1,5 @@
 """What is measured of a photo and its mask, for the plan of a training run."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,15 +7,6 @@ from upscore.data.classes import VOID
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-
-class Measures(NamedTuple):
-    """Of one pair; see `Survey` for what they mean."""
-
-    class_pixels: Counts
-    upper_pixels: Counts
-    thickness: Floats
-    channels: Floats
 
 
 def class_counts(mask: NDArray[np.uint8], classes: int) -> tuple[Counts, Counts]:
@@ -33,8 +22,8 @@ def class_counts(mask: NDArray[np.uint8], classes: int) -> tuple[Counts, Counts]
 def thickness(mask: NDArray[np.uint8], classes: int) -> Floats:
     """How thick the things of each class are, in pixels; NaN for those that are not there.
 
-    Four times the mean distance of a class's pixels to the nearest pixel of another: in the middle
-    of a long bar that is its width, of a disc two thirds of the diameter.
+    Four times the mean distance of a class's pixels to its edge: of a long bar of two pixels or
+    more that is its width, of a disc two thirds of the diameter.
 
     >>> bar = np.zeros((20, 200), np.uint8)
     >>> bar[6:14] = 1
@@ -52,10 +41,3 @@ def thickness(mask: NDArray[np.uint8], classes: int) -> Floats:
         # A pixel beside the edge is half a pixel from it.
         found[label] = 4 * (distance_transform_edt(here)[here].mean() - 0.5)
     return found
-
-
-def channel_moments(photo: NDArray[np.uint8]) -> Floats:
-    """Mean and mean square of each channel in 0..1: 2 x 3. Every few pixels tell it well."""
-    step = max(1, int((photo.shape[0] * photo.shape[1] / 20_000) ** 0.5))
-    pixels = photo[::step, ::step].reshape(-1, photo.shape[2]) / 255.0
-    return np.stack([pixels.mean(0), (pixels**2).mean(0)])

@@ -43,8 +43,6 @@ class Survey:
         thickness: float64 N x C, how thick in pixels the things of each class are, as
             `upscore.data.measure.thickness`; NaN where there are none, and where it was not
             measured: some 200 masks tell enough.
-        channels: float64 N x 2 x 3, mean and mean square of the photo's red, green and blue in
-            0..1.
     """
 
     dataset: Dataset
@@ -53,7 +51,6 @@ class Survey:
     sizes: Counts
     upper_pixels: Counts
     thickness: Floats
-    channels: Floats
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -61,7 +58,7 @@ class Survey:
     def part(self, indices: Sequence[int]) -> "Survey":
         """The same of some of the samples; problems stay with the whole."""
         samples = tuple(self.dataset.samples[i] for i in indices)
-        arrays = ("class_pixels", "sizes", "upper_pixels", "thickness", "channels")
+        arrays = ("class_pixels", "sizes", "upper_pixels", "thickness")
         rows = {name: getattr(self, name)[list(indices)] for name in arrays}
         return replace(self, dataset=replace(self.dataset, samples=samples), problems=(), **rows)
 
@@ -120,7 +117,6 @@ def survey(
         np.array([row.size for row in rows], np.int64).reshape(len(dataset), 2),
         np.array([row.upper_pixels for row in rows], np.int64).reshape(shape),
         np.array([row.thickness for row in rows], np.float64).reshape(shape),
-        np.array([row.channels for row in rows], np.float64).reshape(len(dataset), 2, 3),
     )
 
 
@@ -156,7 +152,6 @@ class _Row(NamedTuple):
     class_pixels: Counts
     upper_pixels: Counts
     thickness: Floats
-    channels: Floats
 
 
 def _look_into_all(
@@ -182,11 +177,11 @@ def _look(dataset: Dataset, allow: Collection[str], every: int, index: int) -> _
     decoder, sample, classes = dataset.decoder, dataset.samples[index], len(dataset.class_names)
     problems: list[Problem] = []
     counts = upper = np.zeros(classes, np.int64)
-    thickness, channels, size = np.full(classes, np.nan), np.zeros((2, 3)), (0, 0)
+    thickness, size = np.full(classes, np.nan), (0, 0)
     photo = _decoded(images.read, sample.image, problems)
     mask = _decoded(decoder.pixels, sample.mask, problems)
     if photo is not None:
-        size, channels = photo.shape[:2], measure.channel_moments(photo)
+        size = photo.shape[:2]
     if photo is not None and mask is not None:
         problems += faults.sizes_differ(sample.image, photo, sample.mask, mask)
     if mask is not None:
@@ -200,7 +195,7 @@ def _look(dataset: Dataset, allow: Collection[str], every: int, index: int) -> _
             no_class = error
         wrong = faults.wrong_values(sample.mask, mask, decoder, no_class)
         problems += islice((problem for problem in wrong if problem.kind not in allow), 1)
-    return _Row(problems, size, counts, upper, thickness, channels)
+    return _Row(problems, size, counts, upper, thickness)
 
 
 def _decoded(

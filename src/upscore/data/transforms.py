@@ -29,7 +29,7 @@ class _Window:
     after: int
 
 
-def _window(size: int, crop: int, scale: float, draw: float, focus: int | None) -> _Window:
+def _window(size: int, crop: int, scale: float, draw: float, focus: int | None = None) -> _Window:
     """Where a crop of a photo of `size` pixels, enlarged by `scale`, lies; `draw` in [0, 1).
 
     A crop that has a focus holds that pixel.
@@ -69,9 +69,9 @@ class TrainTransform:
     crop: int
     scale: tuple[float, float] = (0.5, 2.0)
     flip: bool = True
+    colour: bool = True
     flip_ud: bool = False
     rotate: float = 0.0
-    colour: bool = True
 
     def __post_init__(self) -> None:
         if self.crop < 1 or not 0 < self.scale[0] <= self.scale[1]:

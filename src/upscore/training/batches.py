@@ -49,7 +49,7 @@ class Crops(TorchDataset[tuple[Tensor, Tensor]]):
         self.factors = repeat_factors(survey.class_pixels, recipe.repeat_rare)
         self.commonest = int(survey.class_pixels.sum(axis=0).argmax())
         self.transform = TrainTransform(
-            recipe.crop, recipe.scale, recipe.flip, recipe.flip_ud, recipe.rotate, recipe.colour
+            recipe.crop, recipe.scale, recipe.flip, recipe.colour, recipe.flip_ud, recipe.rotate
         )
         self._epoch, self._photos = -1, np.zeros(0, np.int64)
         # Decoding a photo takes as long as augmenting it: small sets are decoded once.

@@ -69,6 +69,7 @@ def train(
         >>> run = upscore.train("photos", "runs/mine", time="20m")  # doctest: +SKIP
         >>> upscore.Predictor("runs/mine")("photo.jpg").areas  # doctest: +SKIP
     """
+    loggers.checked(log)  # now, not after the plan
     out = Path(out)
     if resume and (out / "plan.json").is_file():
         recipe, group_by, fold, time = *Run.begun_with(out), None
@@ -121,7 +122,7 @@ def fit(
     accelerator = Accelerator(
         cpu=not torch.accelerator.is_available(),
         mixed_precision=precision(recipe.precision, device),
-        log_with=loggers.checked(log),
+        log_with=loggers.checked(log) or None,
         project_dir=str(out),
     )
     rank, world = accelerator.process_index, accelerator.num_processes

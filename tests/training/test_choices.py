@@ -1,0 +1,96 @@
+"""The rules of a plan, on surveys written down by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from upscore.data import Dataset, Sample, Survey
+from upscore.data.masks import Decoder
+from upscore.training.choices import choose
+from upscore.training.facts import Facts
+
+
+def facts(
+    photos=100, size=(400, 512), shares=(0.7, 0.3), thickness=(200.0, 40.0), upper=0.5, sizes=None
+):
+    """The facts of photos all alike; `sizes` and their things' thickness may differ."""
+    classes = len(shares)
+    names = ("ground", "thing", "stuff", "other")[:classes]
+    sample = Sample("p", Path("p.png"), Path("p.png"))
+    dataset = Dataset(
+        Path(), "folders", "train", (sample,) * photos, names, ((0, 0, 0),) * classes,
+        Decoder("index", (), ()),
+    )  # fmt: skip
+    sizes = np.array([size] * photos if sizes is None else sizes)
+    pixels = np.outer(sizes.prod(axis=1), shares).round().astype(np.int64)
+    halves = (pixels * upper).round().astype(np.int64)
+    thick = np.broadcast_to(np.array(thickness, float), (photos, classes))
+    return Facts(Survey(dataset, (), pixels, sizes, halves, thick))
+
+
+def chosen(given=None, **options):
+    return choose(facts(**options), given or {})
+
+
+def test_every_choice_has_a_reason():
+    fields, reasons = chosen()
+    assert fields.keys() == reasons.keys()
+    assert all(reasons.values())
+
+
+def test_what_is_given_stays():
+    fields, reasons = chosen({"crop": 96, "loss": "focal"})
+    assert (fields["crop"], fields["loss"]) == (96, "focal")
+    assert reasons["crop"] == reasons["loss"] == "as given"
+
+
+def test_photos_of_large_things_are_shown_small():
+    fields, _ = chosen(size=(3000, 4000), thickness=(900.0, 700.0))
+    assert fields["long_side"] == 512
+
+
+def test_thin_things_are_shown_large_enough_and_finely():
+    thick, thin = (chosen(thickness=(300.0, t))[0] for t in (60.0, 3.0))
+    assert thick["architecture"] == "fcn4s"
+    assert thin["architecture"] == "fcn2s"
+    assert thick["long_side"] == 512 < thin["long_side"] <= 3 * 512
+    large = chosen(size=(3000, 4000), thickness=(900.0, 12.0))[0]
+    assert large["long_side"] > 1500  # not so small that they vanish
+
+
+def test_rare_classes_get_crops_and_a_loss_of_their_own():
+    rare, common = (chosen(shares=shares)[0] for shares in ((0.98, 0.02), (0.6, 0.4)))
+    assert rare["foreground"] > 0 == common["foreground"]
+    assert "dice" in rare["loss"]
+
+
+def test_a_class_that_is_nearly_absent_decides_nothing():
+    with_it, _ = chosen(shares=(0.6, 0.399999, 0.000001), thickness=(200.0, 40.0, 1.0))
+    without, _ = chosen(shares=(0.6, 0.4))
+    assert with_it["long_side"] == without["long_side"]
+    assert with_it["loss"] == without["loss"]
+
+
+@pytest.mark.parametrize(("upper", "flipped"), [(0.5, True), (0.51, True), (0.7, False)])
+def test_up_and_down_are_flipped_where_the_masks_tell_no_difference(upper, flipped):
+    assert chosen(upper=upper)[0]["flip_ud"] is flipped
+
+
+def test_things_that_do_not_grow_with_the_photos_are_shown_by_one_factor():
+    rng = np.random.default_rng(0)
+    sides = rng.integers(256, 1400, 60)
+    sizes = np.stack([sides, sides], axis=1)
+    still = chosen(photos=60, sizes=sizes, thickness=np.full((60, 2), 30.0))[0]
+    growing = chosen(photos=60, sizes=sizes, thickness=np.stack([sides, sides / 10], axis=1))[0]
+    assert still["long_side"] is None
+    assert growing["long_side"] is not None
+
+
+def test_more_photos_and_classes_take_more_steps_but_fewer_passes():
+    steps = [chosen(photos=n)[0]["steps"] for n in (1, 20, 200, 2000, 10**6)]
+    assert steps == sorted(steps)
+    assert steps[2] / 200 < steps[1] / 20
+    assert steps[-1] <= 8000
+    four = {"shares": (0.4, 0.3, 0.2, 0.1), "thickness": (50.0,) * 4}
+    assert chosen(**four)[0]["steps"] > chosen()[0]["steps"]

@@ -1,0 +1,178 @@
+"""Plans: what a folder and a time make of a run, kept with it and followed by it."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+from test_train import make_photos
+from training_worker import TINY
+
+import upscore
+from upscore import data
+from upscore.errors import DataError
+from upscore.training.rates import find_rate, steepest
+from upscore.training.run import Run
+from upscore.training.timing import seconds_of
+
+SMALL = {
+    name: getattr(TINY, name)
+    for name in ("encoder", "width", "pretrained", "frozen_norm", "batch_size", "crop", "precision")
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Photos to learn from and to test on, but none to validate on."""
+    root = tmp_path_factory.mktemp("plan")
+    make_photos(root / "train", 10)
+    make_photos(root / "test", 3)
+    (root / "classes.txt").write_text("ground\ndisc\nsquare\n")
+    return root
+
+
+def test_photos_are_held_out_of_train_alone(folder):
+    made = upscore.plan(folder, **SMALL)
+    names = [sample.name for sample in made.training.dataset.samples]
+    held = [sample.name for sample in made.validation.samples]
+    assert sorted(names + held) == sorted(str(i) for i in range(10))
+    assert len(held) == 2
+    assert all(sample.image.parent.parent.name == "train" for sample in made.validation.samples)
+    assert "held out of train" in made.split
+
+
+def test_folds_share_out_train_and_val(folder, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(folder, root)
+    make_photos(root / "val", 6)
+    for i in range(6):  # other names than those of train
+        for part in ("images", "masks"):
+            (root / "val" / part / f"{i}.png").rename(root / "val" / part / f"v{i}.png")
+    held = [
+        {sample.name for sample in upscore.plan(root, fold=f"{i}/3", **SMALL).validation.samples}
+        for i in range(3)
+    ]
+    assert set.union(*held) == {str(i) for i in range(10)} | {f"v{i}" for i in range(6)}
+    assert sum(map(len, held)) == 16
+    assert len(upscore.plan(root, **SMALL).validation) == 6
+
+
+def test_a_time_sets_the_steps(folder):
+    short, long = (upscore.plan(folder, time=time, **SMALL) for time in ("40s", "3m"))
+    assert 1 <= short.recipe.steps < long.recipe.steps
+    assert short.seconds < 40 < long.seconds < 180
+    assert "a step takes" in short.reasons["steps"]
+    assert upscore.plan(folder, time="3m", steps=7, **SMALL).recipe.steps == 7
+
+
+def test_validations_take_a_tenth_of_the_time_at_most(folder):
+    made = upscore.plan(folder, steps=1000, **SMALL)
+    assert 1000 / made.recipe.evaluate_every <= 12
+    assert upscore.plan(folder, steps=1, **SMALL).recipe.evaluate_every == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("20m", 1200), ("1.5h", 5400), (7, 7), ("8", 8)]
+)
+def test_times(text, seconds):
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0m", "-5s", "soon", "5 days"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(ValueError, match="expected seconds, or 90s"):
+        seconds_of(text)
+
+
+def test_unknown_fields_are_listed(folder):
+    with pytest.raises(ValueError, match=r"a recipe has no epochs; it has architecture, encoder"):
+        upscore.plan(folder, epochs=3)
+
+
+def test_a_folder_without_train_is_refused(folder, tmp_path):
+    shutil.copytree(folder / "test", tmp_path / "data" / "test")
+    shutil.copy(folder / "classes.txt", tmp_path / "data")
+    with pytest.raises(DataError, match="no split 'train' to learn from; it has test"):
+        upscore.plan(tmp_path / "data", **SMALL)
+
+
+def test_a_plan_is_followed_and_kept(folder, tmp_path):
+    out = tmp_path / "run"
+    options = SMALL | {"steps": 3, "evaluate_every": 3}
+    run = upscore.train(folder, out, workers=0, log=(), show=False, **options)
+    kept = json.loads((out / "plan.json").read_text())
+    assert kept["recipe"]["steps"] == 3
+    assert kept["reasons"]["steps"] == "as given"
+    assert len(kept["validation"]) == 2
+    assert set(kept["training"]) == set(run.identity["photos"])
+    card = json.loads((out / "best" / "model.json").read_text())["card"]
+    assert len(card["validation_at_sizes"]) == 4
+    assert (out / "validation.jpg").is_file()
+    # Resuming follows the plan that is kept, whatever the data would ask for today.
+    again = upscore.train(folder, out, resume=True, time="9h", workers=0, log=(), show=False)
+    assert again.identity == run.identity
+    assert Run.begun_with(out)[0].steps == 3
+
+
+def test_three_photos_are_all_learned_from(folder, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(folder, root)
+    for path in (root / "train").glob("*/[3-9].png"):
+        path.unlink()
+    run = upscore.train(
+        root, tmp_path / "run", workers=0, log=(), show=False, **SMALL | {"steps": 2}
+    )
+    assert np.isnan(run.best)
+    assert len(run.identity["photos"]) == 3
+    assert upscore.load(tmp_path / "run").spec.class_names == ("ground", "disc", "square")
+
+
+def test_a_model_that_learned_nothing_is_said_so_in_red(folder, tmp_path, capsys):
+    options = SMALL | {"steps": 1, "encoder_rate": 0.0, "decoder_rate": 0.0}
+    upscore.train(folder, tmp_path / "run", workers=0, log=(), show=False, **options)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no better than naming the commonest class" in said
+    assert "--time" in said
+
+
+def test_early_stopping(folder, tmp_path):
+    options = SMALL | {"steps": 40, "evaluate_every": 1, "patience": 2}
+    options |= {"encoder_rate": 0.0, "decoder_rate": 0.0}  # never better than the first
+    run = upscore.train(folder, tmp_path / "run", workers=0, log=(), show=False, **options)
+    assert [row["step"] for row in run.history] == [1, 2, 3]
+
+
+def test_parts_of_a_batch_add_up(folder, tmp_path):
+    """The weights after two steps are the same, however many parts a batch is worked through in."""
+    from upscore.models.weights import read_tensors
+    from upscore.training.train import fit
+
+    half = dataclasses.replace(TINY, steps=2, frozen_norm=False, encoder="test_convnext")
+    survey = data.survey(data.find(folder))
+    states = []
+    for parts in (1, 4):
+        out = tmp_path / str(parts)
+        fit(dataclasses.replace(half, accumulate=parts), survey, None, out, workers=0, log=())
+        states.append(read_tensors(out / "state", "state")[1])
+    moments = [name for name in states[0] if name.endswith("exp_avg")]
+    scale = max(float(states[0][name].abs().max()) for name in moments)
+    for name in moments:
+        np.testing.assert_allclose(states[1][name], states[0][name], atol=1e-4 * scale)
+
+
+def test_loggers_that_are_not_there_are_named(folder, tmp_path):
+    with pytest.raises(ValueError, match="no logger 'paper'; Accelerate knows"):
+        upscore.train(folder, tmp_path / "a", log=["paper"], show=False, **SMALL | {"steps": 1})
+    with pytest.raises(ImportError, match="pip install mlflow"):
+        upscore.train(folder, tmp_path / "b", log=["mlflow"], show=False, **SMALL | {"steps": 1})
+
+
+def test_the_best_rate_is_where_the_loss_falls_fastest(folder, tmp_path):
+    rates = np.geomspace(1e-5, 1, 50)
+    losses = 1 / (1 + (rates / 1e-2) ** 2) + 5 * (rates > 0.5)
+    assert 5e-3 < steepest(rates, losses) < 2e-2
+    made = upscore.plan(folder, **SMALL | {"steps": 1})
+    rate = find_rate(made, tmp_path / "rate.png")
+    assert 1e-5 <= rate <= 0.3
+    assert (tmp_path / "rate.png").stat().st_size > 1000

@@ -1,0 +1,50 @@
+"""The size for prediction is the one that scores best, and no larger than it is worth."""
+
+from dataclasses import replace
+
+import pytest
+
+from upscore.evaluation.metrics import scores
+from upscore.models import Spec
+from upscore.training.sizes import FACTORS, best_size
+
+SPEC = Spec("fcn4s", "e", 8, ("a", "b"), ((0, 0, 0), (1, 1, 1)), (0.5,) * 3, (0.5,) * 3, {}, 400)
+
+
+def scored(spec, table):
+    """Scores with about the mean IoU that a table gives for each long side or zoom."""
+    seen = []
+
+    def score(candidate):
+        size = candidate.long_side or candidate.zoom
+        seen.append(size)
+        hits = round(1e6 * table[size])
+        return scores([[hits, 10**6 - hits], [0, 0]])
+
+    chosen, best = best_size(spec, score)
+    assert len(seen) == len(FACTORS)
+    return chosen, best
+
+
+@pytest.mark.parametrize(
+    ("table", "long_side"),
+    [
+        ({300: 0.5, 400: 0.6, 500: 0.7, 600: 0.65}, 500),
+        ({300: 0.7, 400: 0.6, 500: 0.5, 600: 0.4}, 300),
+        ({300: 0.5, 400: 0.6, 500: 0.601, 600: 0.602}, 400),  # not worth the time
+        ({300: 0.6, 400: 0.6, 500: 0.6, 600: 0.6}, 400),
+        ({300: 0.5, 400: 0.6, 500: 0.7, 600: 0.701}, 500),
+    ],
+)
+def test_the_best_size_is_taken(table, long_side):
+    chosen, best = scored(SPEC, table)
+    assert chosen.long_side == long_side
+    hits = table[long_side]
+    assert best.pixel_accuracy == pytest.approx(hits)
+    assert chosen.card["validation_at_sizes"].keys() == {f"long side {side}" for side in table}
+
+
+def test_photos_that_are_zoomed_are_zoomed_more():
+    spec = replace(SPEC, long_side=None, zoom=2.0)
+    chosen, _ = scored(spec, {1.5: 0.1, 2.0: 0.2, 2.5: 0.3, 3.0: 0.4})
+    assert (chosen.long_side, chosen.zoom) == (None, 3.0)
