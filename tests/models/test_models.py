@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ from upscore import models
 from upscore.filters import bilinear_filter
 from upscore.models import CheckpointError, Spec
 from upscore.models.encoder import Encoder
+from upscore.models.pretrained import PACKAGES, imagenet_weights
 
 TINY = "test_resnet"
+
+
+FINE = "test_efficientnet"  # has features at a stride of 2
 
 
 def tiny(stride=4, classes=3, width=8, encoder=TINY):
@@ -27,9 +32,9 @@ def spec_of(width=8, classes=("a", "b", "c"), **card):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (31, 33), (33, 70), (64, 96)])
-@pytest.mark.parametrize("stride", [4, 8, 16, 32])
+@pytest.mark.parametrize("stride", [1, 2, 4, 8, 16, 32])
 def test_every_stage_answers_scores_of_its_stride(size, stride):
-    network = tiny(stride)
+    network = tiny(stride, encoder=FINE)
     images = torch.randn(2, 3, *size)
     with torch.inference_mode():
         stages = network.stages(images)
@@ -61,8 +66,8 @@ def test_encoders_without_the_needed_pyramid_say_so():
 
 
 def test_the_paper_form_upscores_each_class_bilinearly():
-    network = tiny(width="classes")
-    for s in (16, 8, 4):
+    network = tiny(1, width="classes", encoder=FINE)
+    for s in (16, 8, 4, 2, 1):
         weight = network.get_submodule(f"upscore_{s}").weight.detach()
         expected = torch.zeros(3, 3, 4, 4)
         for c in range(3):
@@ -72,8 +77,8 @@ def test_the_paper_form_upscores_each_class_bilinearly():
 
 def test_stages_are_aligned_a_ramp_upscored_stays_the_same_ramp():
     """A map linear in the position goes over into itself, sampled twice as densely."""
-    network = tiny(width="classes", classes=1)
-    for s in (16, 8, 4):
+    network = tiny(1, width="classes", classes=1, encoder=FINE)
+    for s in (16, 8, 4, 2, 1):
         n = 6
         ramp = (torch.arange(n) + 0.5) * 2 * s  # the image positions that coarse cells stand for
         coarse = ramp.expand(1, 1, n, n)
@@ -92,20 +97,50 @@ def test_scores_do_not_depend_on_the_batch():
     torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-5)
 
 
-def test_default_encoder_knows_the_cat():
-    """The package's weights fit timm's network tensor by tensor: the cat is ImageNet class 285."""
+@pytest.mark.parametrize("name", PACKAGES)
+def test_packaged_weights_know_the_cat(name):
+    """The packages' weights fit timm's networks tensor by tensor: the cat is ImageNet class 285."""
     import timm
     from skimage.data import chelsea
 
-    from upscore.models.encoder import DEFAULT_ENCODER, _local_weights, preprocessing
-
-    network = timm.create_model(DEFAULT_ENCODER).eval()
-    network.load_state_dict(_local_weights(DEFAULT_ENCODER, None))
-    mean, std = (torch.tensor(x).view(3, 1, 1) for x in preprocessing(DEFAULT_ENCODER))
+    network = timm.create_model(name).eval()
+    network.load_state_dict(imagenet_weights(name))
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in models.preprocessing(name))
     pixels = torch.from_numpy(chelsea()[:, 75:375].copy()).permute(2, 0, 1) / 255
     pixels = torch.nn.functional.interpolate(((pixels - mean) / std)[None], (224, 224))
     with torch.inference_mode():
         assert int(network(pixels).argmax()) == 285
+
+
+def test_a_hub_that_does_not_answer_is_said_at_once(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    begun = time.monotonic()
+    with pytest.raises(ImportError, match=r"no ImageNet weights.*does not answer.*lite0") as error:
+        models.fcn4s(2, encoder="resnet18", pretrained=True)
+    assert "pretrained=FILE.safetensors" in str(error.value)
+    assert time.monotonic() - begun < 10
+    with pytest.raises(ImportError, match="timm knows no weights for it"):
+        imagenet_weights("test_mambaout")
+    with pytest.raises(ValueError, match=r"no weights called 'resnet18\.nonsense'"):
+        imagenet_weights("resnet18.nonsense")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet81", "timm has no encoder 'resnet81'; did you mean resnet18"),
+        ("qqqq", "timm has no encoder 'qqqq'; timm.list_models"),
+        ("test_vit", "choose a pyramid-shaped encoder"),
+    ],
+)
+def test_encoders_that_do_not_serve_are_refused(name, message):
+    with pytest.raises(ValueError, match=message):
+        models.fcn4s(2, encoder=name)
+
+
+def test_no_weights_at_a_path(tmp_path):
+    with pytest.raises(ValueError, match="expected a state dict of timm's test_resnet"):
+        models.fcn4s(2, encoder=TINY, pretrained=str(tmp_path / "none.pth"))
 
 
 def test_local_encoder_weights_are_loaded_and_wrong_ones_refused(tmp_path):
@@ -192,7 +227,7 @@ def remove(folder):
 BROKEN = {
     "newer format": (lambda f: change(f, format=99), "format 99.*update upscore"),
     "unknown field": (lambda f: change(f, colour="red"), "colour"),
-    "unknown architecture": (lambda f: change(f, architecture="fcn2s"), "fcn2s"),
+    "unknown architecture": (lambda f: change(f, architecture="fcn3s"), "fcn3s"),
     "other classes": (
         lambda f: change(f, class_names=["a", "b"], palette=[[0, 0, 0], [1, 1, 1]]),
         "does not hold",

@@ -10,7 +10,7 @@ from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from upscore.errors import ArgumentError
-from upscore.models.pretrained import imagenet_weights, weights_from
+from upscore.models.pretrained import config_of, imagenet_weights, weights_from
 
 __all__ = ["DEFAULT_ENCODER", "Encoder", "LayerNorm2d", "preprocessing"]
 
@@ -67,7 +67,7 @@ def _check_name(name: str) -> None:
 def preprocessing(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of RGB in 0..1 that the encoder's weights were trained with."""
     _check_name(name)
-    config = timm.get_pretrained_cfg(name)
+    config = config_of(name)
     if config is None:  # a name that timm builds and has no weights for
         return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     return tuple(config.mean), tuple(config.std)

@@ -68,9 +68,17 @@ def _read(path: Path) -> State:
     return state
 
 
+def config_of(name: str) -> Any:
+    """What timm knows of an encoder's weights, None where it has none."""
+    try:
+        return timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        raise ArgumentError(f"timm has no weights called {name!r}: {error}") from error
+
+
 def _from_hub(name: str) -> State:
     """The weights that timm finds on its hub, if the hub answers or they were fetched before."""
-    config = timm.get_pretrained_cfg(name)
+    config = config_of(name)
     if config is None or not config.hf_hub_id:
         raise MissingPackageError(_instead(name, "timm knows no weights for it"))
     if not _fetched(config.hf_hub_id):
