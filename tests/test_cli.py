@@ -1,5 +1,6 @@
 """The command: exit codes, messages, and a reference that says what --help says."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,9 @@ def test_upsample_writes_a_larger_picture(tmp_path):
         (("predict", "nowhere.jpg", "-o", "out", "--model", "no/model"), "no model at"),
         (("evaluate", "nowhere"), "nowhere"),
         (("train", "nowhere", "-o", "run"), "nowhere"),
+        (("plan", "nowhere", "--time", "20m"), "nowhere"),
+        (("plan", "nowhere", "--time", "a while"), "expected seconds, or 90s, 20m"),
+        (("plan", "nowhere", "--set", "crop=large"), "crop is 'large'"),
         (("check", "nowhere"), "nowhere"),
     ],
 )
@@ -65,3 +69,20 @@ def test_settings_are_fields_of_the_recipe():
     assert upscore.cli._setting("scale=(0.5, 1.5)") == ("scale", (0.5, 1.5))
     with pytest.raises(Exception, match="not name=value"):
         upscore.cli._setting("speed=11")
+
+
+def test_a_plan_is_shown_and_written(tmp_path):
+    for part in ("images", "masks"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+        for i in range(5):
+            pixels = np.full((40, 60), 0, np.uint8)
+            pixels[10:30, 20:40] = 255
+            Image.fromarray(pixels).save(tmp_path / "data" / part / f"{i}.png")
+    settings = ("encoder=test_efficientnet", "pretrained=False", "frozen_norm=False", "crop=64")
+    options = [part for setting in settings for part in ("--set", setting)]
+    done = command("plan", tmp_path / "data", "-o", tmp_path / "plan.json", *options)
+    assert done.returncode == 0, done.stderr
+    assert "ce+dice" in done.stdout
+    assert "as given" in done.stdout
+    assert "on this machine" in done.stdout
+    assert json.loads((tmp_path / "plan.json").read_text())["recipe"]["crop"] == 64

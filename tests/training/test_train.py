@@ -295,10 +295,19 @@ def test_counts_of_nothing_are_refused(name):
         Recipe(**{name: 0})
 
 
-@pytest.mark.parametrize("scale", [2, (0.5, 1, 2)])
+@pytest.mark.parametrize("scale", [(0.5, 1, 2), (2.0, 1.0), (0, 1)])
 def test_a_scale_is_a_pair(scale):
     with pytest.raises(ValueError, match="scale must be a pair"):
         Recipe(scale=scale)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("crop", "large"), ("crop", 32.5), ("flip", 1), ("loss", 2), ("scale", 2), ("ema", "high")],
+)
+def test_values_of_another_kind_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value!r}, but a value such as"):
+        Recipe(**{name: value})
 
 
 def test_frozen_norm_needs_something_to_keep():

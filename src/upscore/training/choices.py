@@ -12,9 +12,10 @@ from upscore.training.facts import RARE, Facts
 Choice = tuple[dict[str, Any], str]
 
 LARGE = 512  # pixels: photos are shown to the network no larger on their longer side, unless ...
-CLEAR = 6.0  # ... their thinnest things would be thinner than so many pixels
-MOST_ENLARGED = 2.0  # and never enlarged by more
-THIN = 12.0  # pixels of the network's photo: thinner things get a stride of 2
+CLEAR = 14.0  # ... their thinnest things would be thinner than so many pixels
+MOST_SHOWN = 1536  # pixels: larger for thin things makes the network slow
+MOST_ENLARGED = 2.0  # no photo is enlarged by more: nothing new comes to light
+WORTH = 0.2  # a smaller change of size is left out
 SPREAD = 1.6  # from the planned size, photos are drawn up to so much smaller and larger
 SYMMETRIC = 0.05  # difference of upper and lower halves below which up and down are alike
 CROPS = (192, 256, 320, 384)
@@ -24,7 +25,7 @@ def choose(facts: Facts, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict
     """All fields that the data decide, and why; those `given` stay, and later rules see them."""
     fields: dict[str, Any] = {}
     reasons: dict[str, str] = {}
-    for rule in (_size, _stride, _crop, _loss, _sampling, _flips, _length):
+    for rule in (_size, _crop, _loss, _sampling, _flips, _length):
         chosen, reason = rule(facts, fields | dict(given))
         for name, value in chosen.items():
             fields[name] = given.get(name, value)
@@ -36,12 +37,13 @@ def zoom_of(facts: Facts) -> tuple[float, str]:
     """By how much photos of the median size are enlarged for the network, and why."""
     side = facts.long_sides[1]
     name, thickness = facts.thinnest
-    wanted = min(max(LARGE / side, CLEAR / thickness), MOST_ENLARGED)
-    if 0.8 < wanted < 1.25:
-        return 1.0, f"long sides of {side}, {name} {thickness:.0f} thick: clear as they are"
-    if CLEAR / thickness > LARGE / side:
-        return wanted, f"{name} is {thickness:.1f} pixels thick, and {CLEAR:g} are clear"
-    return wanted, f"long sides of {side}: {LARGE} show all, as {name} is {thickness:.0f} thick"
+    whole, clear = LARGE / side, min(CLEAR / thickness, MOST_SHOWN / side)
+    zoom = min(max(whole, clear), MOST_ENLARGED)
+    if abs(zoom - 1) < WORTH:
+        return 1.0, f"long sides of {side}, {name} {thickness:.0f} pixels thick: as they are"
+    if clear > whole:
+        return zoom, f"{name} is {thickness:.1f} pixels thick, {CLEAR:g} would be clear"
+    return zoom, f"long sides of {side}; at {LARGE} {name} is {thickness * zoom:.0f} pixels thick"
 
 
 def _size(facts: Facts, given: Mapping[str, Any]) -> Choice:
@@ -59,14 +61,6 @@ def _size(facts: Facts, given: Mapping[str, Any]) -> Choice:
     }, f"{reason}; things do not grow with the photos ({low} to {high})"
 
 
-def _stride(facts: Facts, given: Mapping[str, Any]) -> Choice:
-    name, thickness = facts.thinnest
-    shown = thickness * zoom_of(facts)[0]
-    if shown < THIN:
-        return {"architecture": "fcn2s"}, f"{name} is {shown:.0f} pixels thick there: stride 2"
-    return {"architecture": "fcn4s"}, f"nothing is thinner than {shown:.0f} pixels there"
-
-
 def _crop(facts: Facts, given: Mapping[str, Any]) -> Choice:
     """The largest crop that most photos fill."""
     shown = facts.long_sides[1] * zoom_of(facts)[0]
@@ -75,18 +69,15 @@ def _crop(facts: Facts, given: Mapping[str, Any]) -> Choice:
 
 
 def _loss(facts: Facts, given: Mapping[str, Any]) -> Choice:
-    name, share = facts.rarest
-    if share < RARE:
-        return {"loss": "ce+dice"}, f"{name} has {share:.1%} of the pixels"
-    return {"loss": "ce"}, f"no class has less than {share:.0%} of the pixels"
+    return {"loss": "ce+dice"}, "Dice counts a rare class as much as a common one"
 
 
 def _sampling(facts: Facts, given: Mapping[str, Any]) -> Choice:
     name, share = facts.rarest
     if share < RARE:
-        reason = f"{name} has {share:.1%} of the pixels: half of the crops hold a rarer class"
-        return {"foreground": 0.5, "repeat_rare": 0.3}, reason
-    return {"foreground": 0.0, "repeat_rare": 0.0}, "no class is rare"
+        reason = f"{name} has {share:.1%} of the pixels"
+        return {"foreground": 0.33, "repeat_rare": 0.3}, reason
+    return {"foreground": 0.0, "repeat_rare": 0.0}, f"no class has less than {share:.0%}"
 
 
 def _flips(facts: Facts, given: Mapping[str, Any]) -> Choice:

@@ -134,6 +134,7 @@ def plan(
         raise ArgumentError(f"a recipe has no {', '.join(sorted(unknown))}; it has {names}")
     seconds = None if time is None else timing.seconds_of(time)
     base = _base(recipe)
+    replace(base or Recipe(), **changes)  # a value that cannot be is said before the work
     if isinstance(mapping, str | Path):
         mapping = read_mapping(Path(mapping))
     mapping = mapping or (base.mapping if base else None)

@@ -1,11 +1,21 @@
 """Recipes: every choice that shapes a training run. `upscore.plan` makes one from the data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from upscore.errors import ArgumentError
 from upscore.training.losses import terms_of
+
+# What a field may be, by the type of its default.
+_KINDS: dict[type, type | tuple[type, ...]] = {
+    bool: bool,
+    int: int,
+    float: (int, float),
+    str: str,
+    tuple: (tuple, list),
+}
+_OF_SEVERAL_KINDS = ("width", "pretrained")
 
 
 @dataclass(frozen=True)
@@ -81,10 +91,19 @@ class Recipe:
     mapping: Mapping[str, tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            kinds = _KINDS.get(type(field.default), object)
+            value = getattr(self, field.name)
+            if field.name not in _OF_SEVERAL_KINDS and not isinstance(value, kinds):
+                raise ArgumentError(
+                    f"{field.name} is {value!r}, but a value such as {field.default!r} was expected"
+                )
         for name in ("steps", "evaluate_every", "batch_size", "accumulate", "crop"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not isinstance(self.scale, tuple | list) or len(self.scale) != 2:
+        if self.long_side is not None and self.long_side < 1:
+            raise ArgumentError(f"long_side must be at least 1 or None, not {self.long_side}")
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
             raise ArgumentError(f"scale must be a pair (low, high), not {self.scale!r}")
         terms_of(self.loss)
 
