@@ -74,9 +74,10 @@ def test_settings_are_fields_of_the_recipe():
 def test_a_plan_is_shown_and_written(tmp_path):
     for part in ("images", "masks"):
         (tmp_path / "data" / part).mkdir(parents=True)
-        for i in range(5):
-            pixels = np.full((40, 60), 0, np.uint8)
-            pixels[10:30, 20:40] = 255
+    for i in range(5):
+        mask = np.zeros((40, 60), np.uint8)
+        mask[10:30, 20 : 30 + i] = 255
+        for part, pixels in (("images", mask // 2), ("masks", mask)):
             Image.fromarray(pixels).save(tmp_path / "data" / part / f"{i}.png")
     settings = ("encoder=test_efficientnet", "pretrained=False", "frozen_norm=False", "crop=64")
     options = [part for setting in settings for part in ("--set", setting)]
