@@ -29,7 +29,14 @@ Model = Annotated[
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")]
 Layout = Annotated[
-    str | None, typer.Option(help="folders, voc or camvid; found by looking if not given.")
+    str | None,
+    typer.Option(help="folders, voc, coco, cvat, ...: see the page on data. Found by looking."),
+]
+Images = Annotated[
+    str | None, typer.Option(help="A pattern of the photos in the folder: 'img/*.tif'.")
+]
+Masks = Annotated[
+    str | None, typer.Option(help="The mask of a photo, with --images: 'gt/{stem}_mask.png'.")
 ]
 Mapping = Annotated[
     Path | None, typer.Option(help="A file that merges or ignores classes: `pet = cat, dog`.")
@@ -70,6 +77,8 @@ def train(
         typer.Option("--set", help="Any other field of the recipe: --set seed=1 --set ema=0.99"),
     ] = None,
     layout: Layout = None,
+    images: Images = None,
+    masks: Masks = None,
     mapping: Mapping = None,
     skip: Skip = None,
     allow: Annotated[
@@ -89,7 +98,7 @@ def train(
         data,
         output,
         recipe,
-        layout=layout,
+        layout=_layout(layout, images, masks),
         mapping=mapping,
         skip=_skip_list(skip),
         allow=allow or (),
@@ -106,6 +115,8 @@ def check(
     data: Annotated[Path, typer.Argument(help="A folder with photos and masks.")],
     split: Annotated[str | None, typer.Option(help="One split; all if not given.")] = None,
     layout: Layout = None,
+    images: Images = None,
+    masks: Masks = None,
     mapping: Mapping = None,
     skip: Skip = None,
 ) -> None:
@@ -114,12 +125,12 @@ def check(
     from upscore.data.progress import progress_bar
 
     problems = []
-    for name in [split] if split else datasets.splits(data, layout=layout):
-        found = datasets.find(data, name, layout=layout, mapping=mapping, skip=_skip_list(skip))
+    chosen = _layout(layout, images, masks)
+    for name in [split] if split else datasets.splits(data, layout=chosen):
+        found = datasets.find(data, name, layout=chosen, mapping=mapping, skip=_skip_list(skip))
+        print(f"{name}: {len(found)} pairs; {found.about}")
         with progress_bar(f"checking {name}") as progress:
             problems += datasets.check(found, progress=progress)
-        pairs, classes = len(found), len(found.class_names)
-        print(f"{name}: {pairs} pairs, {classes} classes, {found.layout} layout")
     if problems:
         print(datasets.report(problems))
         raise typer.Exit(1)
@@ -139,6 +150,8 @@ def evaluate(
         Path | None, typer.Option(help="Write report.html and its pictures to this folder.")
     ] = None,
     layout: Layout = None,
+    images: Images = None,
+    masks: Masks = None,
     mapping: Mapping = None,
     skip: Skip = None,
 ) -> None:
@@ -152,7 +165,7 @@ def evaluate(
         **_running(engine, device, precision, long_side),
         json_file=json,
         report=report,
-        layout=layout,
+        layout=_layout(layout, images, masks),
         mapping=mapping,
         skip=_skip_list(skip),
     )
@@ -302,6 +315,12 @@ def _running(
     """The options of prediction and evaluation that say how the model runs."""
     sized = {} if long_side is None else {"long_side": long_side or None}
     return {"engine": engine, "device": device, "precision": precision, **sized}
+
+
+def _layout(layout: str | None, images: str | None, masks: str | None) -> Any:
+    from upscore.data.layouts import chosen
+
+    return chosen(layout, images, masks)
 
 
 def _skip_list(path: Path | None) -> tuple[str, ...]:
