@@ -24,7 +24,7 @@ class Problem:
 
 
 def bad_shapes(file: Path, faults: Sequence[str]) -> list[Problem]:
-    """One problem for all the shapes of a file that cannot be drawn; none where there are none."""
+    """One problem for the shapes that a listing leaves out of a file; none where there are none."""
     if not faults:
         return []
     more = f"; and {len(faults) - 1} more" if len(faults) > 1 else ""

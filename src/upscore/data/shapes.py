@@ -2,7 +2,7 @@
 
 A pixel belongs to a polygon if its centre does; pixel (0, 0) reaches from 0 to 1. So shapes that
 share an edge neither overlap nor leave a gap, and areas come out right, which is why polygons are
-not drawn with Pillow: it also colours every pixel the outline touches, a fifth too much of a shape
+not drawn with Pillow: it also colours every pixel the outline touches, a sixth too much of a shape
 some 18 pixels wide.
 """
 

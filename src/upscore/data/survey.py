@@ -17,7 +17,7 @@ from upscore.data import faults
 from upscore.data.classes import VOID
 from upscore.data.dataset import Dataset
 from upscore.data.masks import Pixels
-from upscore.data.problems import PROBLEM_KINDS, Problem, bad_shapes
+from upscore.data.problems import PROBLEM_KINDS, Problem
 from upscore.data.sample import Sample
 from upscore.errors import ArgumentError, DataError, ImageError
 
@@ -179,5 +179,6 @@ def _decoded(decode: Callable[[], Pixels], file: Path, problems: list[Problem]) 
     except ImageError as error:
         problems.append(faults.unreadable(file, error))
     except DataError as error:
-        problems += bad_shapes(file, [str(error)])
+        remedy = "mend it where it was drawn, or skip it"
+        problems.append(Problem(file, "bad shape", str(error), remedy))
     return None

@@ -110,6 +110,7 @@ def test_roboflow(tmp_path):
     categories = [
         {"id": 0, "name": "pets", "supercategory": "none"},
         {"id": 1, "name": "cat", "supercategory": "pets"},
+        {"id": 2, "name": "dog", "supercategory": ["no", "text"]},
     ]
     for split in ("train", "valid", "test"):
         photo(tmp_path / split / "a.jpg")
@@ -117,7 +118,7 @@ def test_roboflow(tmp_path):
         write(tmp_path / split / "_annotations.coco.json", listed)
     assert data.splits(tmp_path) == ("train", "val", "test")
     found = data.find(tmp_path, "val")
-    assert found.class_names == ("background", "cat")
+    assert found.class_names == ("background", "cat", "dog")
     assert data.check(found) == []
 
 

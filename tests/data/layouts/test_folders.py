@@ -1,4 +1,4 @@
-"""Layouts of mask files: Cityscapes, ADE20K, patterns; names of splits; what a folder is taken for."""
+"""Mask files: Cityscapes, ADE20K, patterns; names of splits; what a folder is taken for."""
 
 import numpy as np
 import pytest

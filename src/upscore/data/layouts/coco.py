@@ -111,7 +111,7 @@ def _pairs(
 def _categories(listed: list[Any]) -> dict[object, str]:
     """Class names by id, in order; without the empty category that Roboflow puts above all."""
     categories = [as_object(entry, "categories") for entry in listed]
-    above = {entry.get("supercategory") for entry in categories if entry.get("id") != 0}
+    above = [entry.get("supercategory") for entry in categories if entry.get("id") != 0]
     names = {
         as_whole(entry.get("id"), "category id"): as_text(entry.get("name"), "category name")
         for entry in categories
