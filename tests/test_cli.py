@@ -43,6 +43,30 @@ def test_upsample_writes_a_larger_picture(tmp_path):
     assert (large == 90).all()
 
 
+def test_check_says_what_it_took_a_folder_for(tmp_path):
+    (tmp_path / "img").mkdir()
+    (tmp_path / "gt").mkdir()
+    for i in range(2):
+        Image.new("RGB", (3, 2), (i, 0, 0)).save(tmp_path / "img" / f"{i}.tif")
+        Image.new("L", (3, 2), i).save(tmp_path / "gt" / f"{i}_mask.png")
+    (tmp_path / "classes.txt").write_text("ground\nroad\n")
+    patterns = ("--images", "img/*.tif", "--masks", "gt/{stem}_mask.png")
+    done = command("check", tmp_path, "--split", "all", *patterns)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "all: 2 pairs; patterns (img/*.tif, gt/{stem}_mask.png), 2 classes: ground, road; "
+        "masks of class ids\n"
+    )
+    for arguments in (
+        ("check", tmp_path),
+        ("evaluate", tmp_path),
+        ("train", tmp_path, "-o", "run"),
+    ):
+        done = command(*arguments, "--images", "img/*.tif")
+        assert done.returncode == 1
+        assert "images and masks go together" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

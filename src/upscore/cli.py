@@ -29,7 +29,14 @@ Model = Annotated[
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")]
 Layout = Annotated[
-    str | None, typer.Option(help="folders, voc or camvid; found by looking if not given.")
+    str | None,
+    typer.Option(help="folders, voc, coco, cvat, ...: see the page on data. Found by looking."),
+]
+Images = Annotated[
+    str | None, typer.Option(help="A pattern of the photos in the folder: 'img/*.tif'.")
+]
+Masks = Annotated[
+    str | None, typer.Option(help="The mask of a photo, with --images: 'gt/{stem}_mask.png'.")
 ]
 Mapping = Annotated[
     Path | None, typer.Option(help="A file that merges or ignores classes: `pet = cat, dog`.")
@@ -90,6 +97,8 @@ def plan(
     group_by: GroupBy = None,
     fold: WhichFold = None,
     layout: Layout = None,
+    images: Images = None,
+    masks: Masks = None,
     mapping: Mapping = None,
     skip: Skip = None,
     allow: Allow = None,
@@ -105,7 +114,9 @@ def plan(
     from upscore.training.plan import plan as run
 
     made = run(
-        data, **_planning(time, steps, recipe, set_, group_by, fold, layout, mapping, skip, allow)
+        data,
+        **_planning(time, steps, recipe, set_, group_by, fold),
+        **_reading(layout, images, masks, mapping, skip, allow),
     )
     made.print(Console())
     made.save(output)
@@ -128,6 +139,8 @@ def train(
     group_by: GroupBy = None,
     fold: WhichFold = None,
     layout: Layout = None,
+    images: Images = None,
+    masks: Masks = None,
     mapping: Mapping = None,
     skip: Skip = None,
     allow: Allow = None,
@@ -145,7 +158,8 @@ def train(
     result = run(
         data,
         output,
-        **_planning(time, steps, recipe, set_, group_by, fold, layout, mapping, skip, allow),
+        **_planning(time, steps, recipe, set_, group_by, fold),
+        **_reading(layout, images, masks, mapping, skip, allow),
         resume=resume,
         workers=workers,
         log=[] if log == "none" else log.split(","),
@@ -160,6 +174,8 @@ def check(
     data: Annotated[Path, typer.Argument(help="A folder with photos and masks.")],
     split: Annotated[str | None, typer.Option(help="One split; all if not given.")] = None,
     layout: Layout = None,
+    images: Images = None,
+    masks: Masks = None,
     mapping: Mapping = None,
     skip: Skip = None,
 ) -> None:
@@ -168,12 +184,12 @@ def check(
     from upscore.data.progress import progress_bar
 
     problems = []
-    for name in [split] if split else datasets.splits(data, layout=layout):
-        found = datasets.find(data, name, layout=layout, mapping=mapping, skip=_skip_list(skip))
+    chosen = _layout(layout, images, masks)
+    for name in [split] if split else datasets.splits(data, layout=chosen):
+        found = datasets.find(data, name, layout=chosen, mapping=mapping, skip=_skip_list(skip))
+        print(f"{name}: {len(found)} pairs; {found.about}")
         with progress_bar(f"checking {name}") as progress:
             problems += datasets.check(found, progress=progress)
-        pairs, classes = len(found), len(found.class_names)
-        print(f"{name}: {pairs} pairs, {classes} classes, {found.layout} layout")
     if problems:
         print(datasets.report(problems))
         raise typer.Exit(1)
@@ -193,6 +209,8 @@ def evaluate(
         Path | None, typer.Option(help="Write report.html and its pictures to this folder.")
     ] = None,
     layout: Layout = None,
+    images: Images = None,
+    masks: Masks = None,
     mapping: Mapping = None,
     skip: Skip = None,
 ) -> None:
@@ -206,7 +224,7 @@ def evaluate(
         **_running(engine, device, precision, long_side),
         json_file=json,
         report=report,
-        layout=layout,
+        layout=_layout(layout, images, masks),
         mapping=mapping,
         skip=_skip_list(skip),
     )
@@ -365,25 +383,35 @@ def _planning(
     settings: list[str] | None,
     group_by: str | None,
     fold: str | None,
+) -> dict[str, Any]:
+    """The options that say how to train."""
+    changes = dict(map(_setting, settings or ()))
+    if steps is not None:
+        changes["steps"] = steps
+    return {"time": time, "recipe": recipe, "group_by": group_by, "fold": fold, **changes}
+
+
+def _reading(
     layout: str | None,
+    images: str | None,
+    masks: str | None,
     mapping: Path | None,
     skip: Path | None,
     allow: list[str] | None,
 ) -> dict[str, Any]:
-    """The options that make a plan."""
-    changes = dict(map(_setting, settings or ()))
+    """The options that say how to read the data to train on."""
     return {
-        "time": time,
-        "recipe": recipe,
-        "group_by": group_by,
-        "fold": fold,
-        "layout": layout,
+        "layout": _layout(layout, images, masks),
         "mapping": mapping,
         "skip": _skip_list(skip),
         "allow": allow or (),
-        **changes,
-        **({} if steps is None else {"steps": steps}),
     }
+
+
+def _layout(layout: str | None, images: str | None, masks: str | None) -> Any:
+    from upscore.data.layouts import chosen
+
+    return chosen(layout, images, masks)
 
 
 def _skip_list(path: Path | None) -> tuple[str, ...]:

@@ -135,8 +135,8 @@ def test_the_layout_can_be_named(tmp_path):
     assert data.find(tmp_path, layout="voc").layout == "voc"
     with pytest.raises(data.DataError, match="expected\n  camvid: train/"):
         data.find(tmp_path, layout="camvid")
-    with pytest.raises(ValueError, match="layout 'coco' is not one of folders, voc, camvid"):
-        data.find(tmp_path, layout="coco")
+    with pytest.raises(ValueError, match="layout 'tiles' is not one of folders, voc, camvid"):
+        data.find(tmp_path, layout="tiles")
 
 
 def test_errors_say_what_was_found(tmp_path):
@@ -237,7 +237,9 @@ def test_binary_is_seen_behind_many_empty_masks(tmp_path):
 def test_read_refuses_sizes_that_differ(tmp_path):
     pair(tmp_path, "a")
     photo(tmp_path / "images" / "a.png", (4, 5))
-    with pytest.raises(data.DataError, match=r"a\.png: 3 x 2 pixels, but a\.png has 5 x 4"):
+    with pytest.raises(
+        data.DataError, match=r"a\.png: a mask of 3 x 2 pixels, but a\.png has 5 x 4"
+    ):
         data.find(tmp_path, "all", class_names=ABC).read(0)
 
 

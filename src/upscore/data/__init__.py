@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 from upscore.data.dataset import Dataset as Dataset
 from upscore.data.dataset import find as find
 from upscore.data.dataset import splits as splits
-from upscore.data.layouts import Sample as Sample
+from upscore.data.layouts.patterns import Patterns as Patterns
 from upscore.data.problems import Problem as Problem
 from upscore.data.problems import report as report
+from upscore.data.sample import Sample as Sample
 from upscore.data.skipping import read_skip_list as read_skip_list
 from upscore.data.skipping import skip_list as skip_list
 from upscore.data.survey import Survey as Survey
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DataError",
     "Dataset",
+    "Patterns",
     "Problem",
     "Sample",
     "Survey",

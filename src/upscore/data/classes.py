@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from upscore.data.layouts import read_text
+from upscore.data.text import read_text
 from upscore.errors import DataError
 
 VOID = 255
-VOID_NAMES = frozenset({"ignore", "unlabeled", "unlabelled", "void"})
+VOID_NAMES = frozenset({"__ignore__", "ignore", "unlabeled", "unlabelled", "void"})
 
 Colour = tuple[int, int, int]
 Source = Mapping[str, Sequence[str]] | str | Path

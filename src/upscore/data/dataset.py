@@ -1,17 +1,16 @@
 """Data sets of photos and masks: find one in a folder, read its pairs."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from upscore import images
-from upscore.data import layouts, masks
+from upscore import images as photos
+from upscore.data import layouts
 from upscore.data.classes import (
-    CAMVID,
-    VOC,
     VOID,
     Colour,
     Source,
@@ -20,9 +19,14 @@ from upscore.data.classes import (
     read_classes,
     voc_colour,
 )
-from upscore.data.layouts import Sample
+from upscore.data.layouts.layout import Classes, as_they_are
+from upscore.data.layouts.patterns import Patterns
+from upscore.data.masks import ENCODINGS, UNKNOWN, Decoder, recognise
 from upscore.data.problems import Problem
+from upscore.data.sample import Sample
 from upscore.errors import ArgumentError, DataError
+
+_SHOWN = 8  # class names in a sentence
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Dataset:
     """The photos and masks of one split, and the classes of its masks.
 
     `problems` holds what was wrong in the listing itself, such as a photo without a mask;
-    `upscore.data.check` looks into the files.
+    `upscore.data.check` looks into the files. `source` says which files were listed.
     """
 
     root: Path
@@ -39,43 +43,71 @@ class Dataset:
     samples: tuple[Sample, ...]
     class_names: tuple[str, ...]
     palette: tuple[Colour, ...]
-    decoder: masks.Decoder = field(repr=False)
+    decoder: Decoder = field(repr=False)
     problems: tuple[Problem, ...] = field(default=(), repr=False)
+    source: str = field(default="", repr=False)
 
     def __len__(self) -> int:
         return len(self.samples)
 
+    @property
+    def about(self) -> str:
+        """What the folder was taken for: its layout and files, classes and kind of masks."""
+        shown = ", ".join(self.class_names[:_SHOWN])
+        more = ", ..." if len(self.class_names) > _SHOWN else ""
+        count = len(self.class_names)
+        classes = f"{count} class{'es' * (count != 1)}: {shown}{more}"
+        return f"{self.source}, {classes}; {self._how()}"
+
+    def _how(self) -> str:
+        drawings = [sample.drawing for sample in self.samples if sample.drawing]
+        kinds = sorted({shape.kind for drawing in drawings for shape in drawing.shapes})
+        return {
+            "index": "masks of class ids",
+            "colour": "masks of colours",
+            "binary": "masks of 0 and 255",
+            "shapes": f"masks drawn from {' and '.join(kinds) or 'shapes'}",
+        }[self.decoder.encoding]
+
     def read(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Photo (uint8, H x W x 3, RGB) and mask (uint8, H x W: 0..C-1, 255 = void) number `i`."""
         sample = self.samples[i]
-        image = images.read(sample.image)
-        pixels = self.decoder.pixels(sample.mask)
+        image = photos.read(sample.image)
         try:
-            mask = self.decoder.class_ids(pixels)
+            mask = self.decoder.class_ids(self.decoder.pixels_of(sample))
         except DataError as error:
-            raise DataError(f"{sample.mask}: {error}") from None
+            raise DataError(f"{sample.at_fault}: {error}") from None
         if image.shape[:2] != mask.shape:
             raise DataError(
-                f"{sample.mask}: {mask.shape[1]} x {mask.shape[0]} pixels, "
+                f"{sample.at_fault}: a mask of {mask.shape[1]} x {mask.shape[0]} pixels, "
                 f"but {sample.image.name} has {image.shape[1]} x {image.shape[0]}"
             )
         return image, mask
 
 
-def splits(root: str | Path, *, layout: str | None = None) -> tuple[str, ...]:
+def splits(
+    root: str | Path,
+    *,
+    layout: str | Patterns | None = None,
+    images: str | None = None,
+    masks: str | None = None,
+) -> tuple[str, ...]:
     """The splits of a folder, train, val and test first.
 
-    An undivided `images/` + `masks/` has "train", "val" (a tenth, chosen by the stems' hash, the
-    same every time) and "all".
+    Those called training, valid, validation, dev or testing have the usual names. What is not
+    divided, such as `images/` + `masks/`, has "train", "val" (a tenth, chosen by the stems' hash,
+    the same every time) and "all". The arguments are those of `find`.
     """
-    return layouts.recognise(Path(root), layout)[1]
+    return tuple(layouts.recognise(Path(root), layouts.chosen(layout, images, masks)).splits)
 
 
 def find(
     root: str | Path,
     split: str = "train",
     *,
-    layout: str | None = None,
+    layout: str | Patterns | None = None,
+    images: str | None = None,
+    masks: str | None = None,
     mapping: Source | None = None,
     class_names: Sequence[str] | str | Path | None = None,
     encoding: str | None = None,
@@ -83,21 +115,25 @@ def find(
 ) -> Dataset:
     """Find the photos and masks of one split under a folder, by looking at it.
 
-    Opens no files but some 16 masks, to recognise their encoding; `upscore.data.check` opens all.
+    Opens no photos and some 16 masks, to recognise their encoding; `upscore.data.check` opens all.
+    Annotation files (JSON, XML) are read whole.
 
     Args:
         root: the folder.
-        split: one of `upscore.data.splits(root)`.
-        layout: "folders", "voc" or "camvid"; recognised if not given.
+        split: one of `upscore.data.splits(root)`, or the folder's own name for it.
+        layout: a name in `upscore.data.layouts.LAYOUTS`, or `Patterns`; recognised if not given.
+        images, masks: patterns of photos and masks, in place of a layout; see `Patterns`.
         mapping: merges and ignores classes: a file, or a dictionary from new names to old ones.
         class_names: names in the order of the ids, or a file of them; if not given,
             `root/classes.txt`, else the layout's own.
-        encoding: how masks store classes: "index", "colour" or "binary"; recognised if not given.
+        encoding: how mask files store classes: "index", "colour" or "binary"; recognised if not
+            given.
         skip: what to leave out: stems, file names or paths.
 
     Raises:
-        DataError: a folder, split, class list or mapping is not there or cannot be used.
-        ArgumentError: no such layout or encoding.
+        DataError: a folder, split, annotation file, class list or mapping is not there or cannot
+            be used.
+        ArgumentError: no such layout or encoding, or arguments that do not go together.
 
     Example:
         >>> import upscore.data
@@ -105,46 +141,80 @@ def find(
         >>> photo, mask = train.read(0)  # doctest: +SKIP
     """
     root = Path(root)
-    layout, available = layouts.recognise(root, layout)
-    if split not in available:
-        raise DataError(f"{root}: no split {split!r}; it has {', '.join(available)}")
-    samples, problems = layouts.LAYOUTS[layout].pairs(root, split)
+    found = layouts.recognise(root, layouts.chosen(layout, images, masks))
+    split, listing = found.read(split)
+    samples, classes = listing.samples, listing.classes
 
-    names, colours = _known_classes(root, layout, class_names)
-    if encoding is None:
-        paths = [sample.mask for sample in samples]
-        encoding = masks.recognise(paths, len(names) if names else None, colours)
-    elif encoding not in masks.ENCODINGS:
-        raise ArgumentError(f"encoding {encoding!r} is not one of {', '.join(masks.ENCODINGS)}")
+    names, colours = _known_classes(root, classes, class_names)
+    encoding = _encoding(samples, names, colours, encoding)
     names = _names_for(encoding, names, root)
-    colours = colours or _colours_for(layout, names)
+    problems = [*listing.problems, *_unknown_labels(samples, names)]
+    colours = colours or _colours_for(classes, names)
     new_names, ids = apply_mapping(names, mapping)
     palette = tuple(colours[ids.index(i)] for i in range(len(new_names)))
 
     leave = {str(entry) for entry in skip}
     return Dataset(
         root,
-        layout,
+        found.name,
         split,
-        tuple(s for s in samples if leave.isdisjoint(_called(root, s.image, s.mask))),
+        tuple(s for s in samples if leave.isdisjoint(_called(root, s.image, s.at_fault))),
         new_names,
         palette,
-        _decoder(encoding, layout, colours, ids),
+        _decoder(encoding, classes, names, colours, ids),
         tuple(p for p in problems if leave.isdisjoint(_called(root, p.file))),
+        f"{found.layout.title} ({listing.source})",
     )
 
 
+def _encoding(
+    samples: Sequence[Sample],
+    names: tuple[str, ...] | None,
+    colours: tuple[Colour, ...] | None,
+    asked: str | None,
+) -> str:
+    """The encoding asked for, or the one that the masks have."""
+    if asked is not None and asked not in ENCODINGS:
+        raise ArgumentError(f"encoding {asked!r} is not one of {', '.join(ENCODINGS)}")
+    if any(sample.drawing for sample in samples):
+        if asked is not None:
+            raise ArgumentError(f"encoding {asked!r} is for mask files, but these are drawn")
+        return "shapes"
+    files = [sample.mask for sample in samples]
+    return asked or recognise(files, len(names) if names else None, colours)
+
+
 def _decoder(
-    encoding: str, layout: str, colours: tuple[Colour, ...], ids: tuple[int, ...]
-) -> masks.Decoder:
-    """A decoder to `ids`, and to void: 255, in CamVid just above the classes, in VOC a colour."""
+    encoding: str,
+    classes: Classes,
+    names: tuple[str, ...],
+    colours: tuple[Colour, ...],
+    ids: tuple[int, ...],
+) -> Decoder:
+    """A decoder to `ids`, and to void: 255, further values of the layout, in VOC a colour."""
+    table = [UNKNOWN] * VOID + [VOID]
+    by_value = classes.values if encoding == "index" else as_they_are
+    for value, i in by_value(len(ids)).items():
+        table[value] = VOID if i == VOID else ids[i]
     border = voc_colour(VOID)
     if encoding == "colour" and border not in colours:
         colours = (*colours, border)
-    if layout == "camvid" or len(colours) > len(ids):
-        ids = (*ids, VOID)
-    unknown = (masks.UNKNOWN,) * (VOID - len(ids))
-    return masks.Decoder(encoding, colours, (*ids, *unknown, VOID)[:256])
+    if encoding == "colour" and len(colours) > len(ids):
+        table[len(ids)] = VOID
+    return Decoder(encoding, colours, tuple(table), names if encoding == "shapes" else ())
+
+
+def _unknown_labels(samples: Iterable[Sample], names: Sequence[str]) -> list[Problem]:
+    """Labels of shapes that are no class: of a class list that the user gave, mostly."""
+    known, problems = {None, *names}, []
+    for sample in samples:
+        labels = {shape.label for shape in sample.drawing.shapes} if sample.drawing else set()
+        for label in sorted(label for label in labels - known if label):
+            near = get_close_matches(label, names, 1)
+            message = f"the label {label!r} is not among {', '.join(names[:_SHOWN])}"
+            remedy = f"did you mean {near[0]}? correct it" if near else "add it to the class list"
+            problems.append(Problem(sample.at_fault, "no such class", message, remedy))
+    return problems
 
 
 def _called(root: Path, *files: Path) -> set[str]:
@@ -157,11 +227,13 @@ def _called(root: Path, *files: Path) -> set[str]:
 
 
 def _known_classes(
-    root: Path, layout: str, class_names: Sequence[str] | str | Path | None
+    root: Path, classes: Classes, class_names: Sequence[str] | str | Path | None
 ) -> tuple[tuple[str, ...] | None, tuple[Colour, ...] | None]:
     """Class names and colours, as far as they are known before the masks are looked at."""
     if class_names is None and not (root / "classes.txt").exists():
-        return {"voc": VOC, "camvid": tuple(CAMVID)}.get(layout), None
+        if classes.names is not None:
+            check_names(classes.names, str(root))
+        return classes.names, classes.colours
     if class_names is None or isinstance(class_names, str | Path):
         return read_classes(Path(class_names or root / "classes.txt"))
     check_names(class_names, "class_names")
@@ -182,7 +254,7 @@ def _names_for(encoding: str, names: tuple[str, ...] | None, root: Path) -> tupl
     return names
 
 
-def _colours_for(layout: str, names: tuple[str, ...]) -> tuple[Colour, ...]:
+def _colours_for(classes: Classes, names: tuple[str, ...]) -> tuple[Colour, ...]:
     """The layout's own colours where all names are its own, else those of VOC by id."""
-    own = CAMVID if layout == "camvid" and CAMVID.keys() >= set(names) else {}
+    own = classes.palette if classes.palette.keys() >= set(names) else {}
     return tuple(own.get(name, voc_colour(i)) for i, name in enumerate(names))

@@ -9,6 +9,7 @@ import numpy as np
 from upscore.data.dataset import Dataset
 from upscore.data.masks import Decoder, Pixels
 from upscore.data.problems import Problem
+from upscore.data.sample import Sample
 from upscore.errors import DataError, ImageError
 
 # Of the changes along a mask's rows and columns, the share that are steps of a ramp: at most 0.05
@@ -30,18 +31,19 @@ def unreadable(file: Path, error: ImageError) -> Problem:
     return Problem(file, "unreadable", message, "replace the file, or skip it")
 
 
-def sizes_differ(photo: Path, image: Pixels, file: Path, mask: Pixels) -> Iterator[Problem]:
+def sizes_differ(sample: Sample, photo: Pixels, mask: Pixels) -> Iterator[Problem]:
     """A mask that does not have its photo's size."""
-    (rows, columns), (h, w) = image.shape[:2], mask.shape[:2]
+    (rows, columns), (h, w) = photo.shape[:2], mask.shape[:2]
     if (rows, columns) == (h, w):
         return
-    remedy = (
-        "if EXIF data turn the photo, turn the mask too"
-        if (h, w) == (columns, rows)
-        else "export the mask again at the photo's size, or resize it by the nearest pixel"
-    )
-    message = f"{w} x {h} pixels, but {photo.name} has {columns} x {rows}"
-    yield Problem(file, "sizes differ", message, remedy)
+    if (h, w) == (columns, rows):
+        remedy = "if EXIF data turn the photo, turn the mask too"
+    elif sample.drawing:
+        remedy = "annotate this very photo, or resize it to the size that was annotated"
+    else:
+        remedy = "export the mask again at the photo's size, or resize it by the nearest pixel"
+    message = f"a mask of {w} x {h} pixels, but {sample.image.name} has {columns} x {rows}"
+    yield Problem(sample.at_fault, "sizes differ", message, remedy)
 
 
 def wrong_values(
@@ -51,6 +53,8 @@ def wrong_values(
 
     `no_class` is the error with which the decoder refused them, if it did.
     """
+    if decoder.encoding == "shapes":  # drawn here
+        return
     if decoder.encoding == "index" and np.array_equal(np.unique(mask), (0, 255)):
         message = "only 0 and 255, among masks of class ids, where 255 is void"
         remedy = "write the class's id for 255; if 255 is void here, allow the kind 'binary'"

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from upscore import images
-from upscore.data.classes import Colour
+from upscore.data.classes import VOID, Colour
+from upscore.data.sample import Sample
 from upscore.errors import DataError
 
-ENCODINGS = ("index", "colour", "binary")
+ENCODINGS = ("index", "colour", "binary")  # of mask files; those that are drawn are "shapes"
 UNKNOWN = 256  # stands for "no such id": one above all that 8 bits hold
 _LOOKED_AT = 16  # masks from which an encoding is recognised
 
@@ -25,13 +26,26 @@ class Decoder:
     """How the masks of one data set are read.
 
     `encoding` is "index" (the pixel is the id), "colour" (the pixel's colour is looked up in
-    `colours`) or "binary" (0 and 255 are ids 0 and 1). `table` gives the class of each id 0..255:
-    0..C-1, 255 for void, 256 where there is no such id.
+    `colours`), "binary" (0 and 255 are ids 0 and 1) or "shapes" (drawn; a label's place in `labels`
+    is its id). `table` gives the class of each id 0..255: 0..C-1, 255 for void, 256 where there is
+    no such id.
     """
 
     encoding: str
     colours: tuple[Colour, ...]
     table: tuple[int, ...]
+    labels: tuple[str, ...] = ()
+
+    def pixels_of(self, sample: Sample) -> Pixels:
+        """A sample's mask before classes are looked up: read from its file, or drawn.
+
+        What no shape covers is "background"; void, if no class is called so. A label that is no
+        class is void too: the listing reports it.
+        """
+        if sample.drawing is None:
+            return self.pixels(sample.mask)
+        ids = {label: i for i, label in enumerate(self.labels)}
+        return sample.drawing.draw(sample.image, lambda label: ids.get(label or "", VOID))
 
     def pixels(self, path: Path) -> Pixels:
         """A mask file's pixels: H x W ids, or H x W x 3 colours."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 PROBLEM_KINDS = (
     *("empty split", "no partner", "ambiguous", "missing", "unreadable", "sizes differ"),
-    *("binary", "blurred", "no such class", "duplicate"),
+    *("bad shape", "binary", "blurred", "no such class", "duplicate"),
 )
 
 
@@ -21,6 +21,15 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.file}: {self.message}; {self.remedy}"
+
+
+def bad_shapes(file: Path, faults: Sequence[str]) -> list[Problem]:
+    """One problem for the shapes that a listing leaves out of a file; none where there are none."""
+    if not faults:
+        return []
+    more = f"; and {len(faults) - 1} more" if len(faults) > 1 else ""
+    remedy = "mend it where it was drawn, or allow the kind 'bad shape' to leave such shapes out"
+    return [Problem(file, "bad shape", faults[0] + more, remedy)]
 
 
 def report(problems: Sequence[Problem], shown: int = 20) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from upscore.data.dataset import Dataset
-from upscore.data.layouts import read_text
 from upscore.data.problems import Problem
+from upscore.data.text import read_text
 
 
 def skip_list(dataset: Dataset, problems: Iterable[Problem]) -> str:

@@ -133,9 +133,9 @@ def check(
     Equivalent: `list(upscore.data.survey(dataset, ...).problems)`, whose arguments these are.
 
     Problems are of these kinds: "empty split", "no partner", "ambiguous" (two files of one stem),
-    "missing" (listed but not there), "unreadable", "sizes differ", "binary" (0 and 255 alone among
-    masks of ids), "blurred" (resized with interpolation), "no such class", and "duplicate" (the
-    same photo is in a split of `against`).
+    "missing" (listed but not there), "unreadable", "sizes differ", "bad shape" (one that cannot be
+    drawn), "binary" (0 and 255 alone among masks of ids), "blurred" (resized with interpolation),
+    "no such class", and "duplicate" (the same photo is in a split of `against`).
 
     Returns:
         the problems, in the order of the samples; empty when all is well.
@@ -178,12 +178,12 @@ def _look(dataset: Dataset, allow: Collection[str], every: int, index: int) -> _
     problems: list[Problem] = []
     counts = upper = np.zeros(classes, np.int64)
     thickness, size = np.full(classes, np.nan), (0, 0)
-    photo = _decoded(images.read, sample.image, problems)
-    mask = _decoded(decoder.pixels, sample.mask, problems)
+    photo = _decoded(partial(images.read, sample.image), sample.image, problems)
+    mask = _decoded(partial(decoder.pixels_of, sample), sample.at_fault, problems)
     if photo is not None:
         size = photo.shape[:2]
     if photo is not None and mask is not None:
-        problems += faults.sizes_differ(sample.image, photo, sample.mask, mask)
+        problems += faults.sizes_differ(sample, photo, mask)
     if mask is not None:
         no_class = None
         try:
@@ -193,17 +193,18 @@ def _look(dataset: Dataset, allow: Collection[str], every: int, index: int) -> _
                 thickness = measure.thickness(ids, classes)
         except DataError as error:
             no_class = error
-        wrong = faults.wrong_values(sample.mask, mask, decoder, no_class)
+        wrong = faults.wrong_values(sample.at_fault, mask, decoder, no_class)
         problems += islice((problem for problem in wrong if problem.kind not in allow), 1)
     return _Row(problems, size, counts, upper, thickness)
 
 
-def _decoded(
-    decode: Callable[[Path], Pixels], path: Path, problems: list[Problem]
-) -> Pixels | None:
+def _decoded(decode: Callable[[], Pixels], file: Path, problems: list[Problem]) -> Pixels | None:
     """The pixels of a file; where there are none, a problem is added."""
     try:
-        return decode(path)
+        return decode()
     except ImageError as error:
-        problems.append(faults.unreadable(path, error))
-        return None
+        problems.append(faults.unreadable(file, error))
+    except DataError as error:
+        remedy = "mend it where it was drawn, or skip it"
+        problems.append(Problem(file, "bad shape", str(error), remedy))
+    return None

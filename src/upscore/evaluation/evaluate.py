@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import track
 
 from upscore import data as datasets
-from upscore.data import Dataset
+from upscore.data import Dataset, Patterns
 from upscore.errors import DataError
 from upscore.evaluation import metrics
 from upscore.evaluation.confusion import class_table, confusion_of, unknown_classes
@@ -27,7 +27,7 @@ def evaluate(
     model: str | Path | Segmenter = "bundled",
     *,
     split: str = "val",
-    layout: str | None = None,
+    layout: str | Patterns | None = None,
     mapping: Any = None,
     skip: Collection[str | Path] = (),
     engine: EngineName = "auto",
@@ -90,7 +90,7 @@ def matched(
     root: Path,
     spec: Spec,
     split: str,
-    layout: str | None,
+    layout: str | Patterns | None,
     mapping: Any,
     skip: Collection[str | Path],
 ) -> tuple[Dataset, Any]:

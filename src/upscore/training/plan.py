@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from upscore import data as datasets
-from upscore.data import Dataset, Survey
+from upscore.data import Dataset, Patterns, Survey
 from upscore.data.classes import read_mapping
 from upscore.data.holdout import Fold, hold_out
 from upscore.data.progress import progress_bar
@@ -93,7 +93,7 @@ def plan(
     *,
     recipe: str | Recipe | None = None,
     time: str | float | None = None,
-    layout: str | None = None,
+    layout: str | Patterns | None = None,
     mapping: Any = None,
     skip: Collection[str | Path] = (),
     allow: Collection[str] = (),

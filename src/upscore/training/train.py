@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from PIL.Image import Image
 from torch.optim.swa_utils import AveragedModel
 
-from upscore.data import Dataset, Survey
+from upscore.data import Dataset, Patterns, Survey
 from upscore.evaluation import metrics
 from upscore.evaluation.confusion import confusion_of
 from upscore.inference.engines.torch import TorchEngine
@@ -33,7 +33,7 @@ def train(
     recipe: str | Recipe | None = None,
     *,
     time: str | float | None = None,
-    layout: str | None = None,
+    layout: str | Patterns | None = None,
     mapping: Any = None,
     skip: Collection[str | Path] = (),
     allow: Collection[str] = (),

@@ -1,0 +1,28 @@
+"""One photo and its mask."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from upscore.data.shapes import Drawing
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One photo and its mask.
+
+    `mask` is the file of the mask; where the mask is to be drawn, it is the annotation file, and
+    `drawing` holds what that file says of the photo.
+    """
+
+    name: str
+    image: Path
+    mask: Path
+    drawing: Drawing | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def at_fault(self) -> Path:
+        """The file to name, and to skip, where the mask is wrong.
+
+        It is the mask's own, or the photo where one annotation file serves many.
+        """
+        return self.image if self.drawing and self.drawing.shared else self.mask
