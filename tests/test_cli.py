@@ -71,6 +71,9 @@ def test_check_says_what_it_took_a_folder_for(tmp_path):
     ("arguments", "message"),
     [
         (("predict", "nowhere.jpg", "-o", "out", "--model", "no/model"), "no model at"),
+        (("predict", "a.jpg", "-o", "out", "-m", "bundled", "-m", "no/model"), "no model at no"),
+        (("predict", "nowhere.jpg", "-o", "out", "--tta", "turn"), "tta 'turn' is unknown"),
+        (("evaluate", "nowhere", "--tta", "scales=9"), "each must be from 0.25 to 2"),
         (("evaluate", "nowhere"), "nowhere"),
         (("train", "nowhere", "-o", "run"), "nowhere"),
         (("plan", "nowhere", "--time", "20m"), "nowhere"),

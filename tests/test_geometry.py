@@ -262,7 +262,13 @@ def test_shift_is_the_distance_of_the_grids(axis):
 
 
 @SETTINGS
-@given(st.integers(1, 40), st.integers(1, 90), st.one_of(st.booleans(), st.integers(1, 32)))
+@given(
+    st.integers(1, 40),
+    st.integers(1, 90),
+    st.one_of(
+        st.booleans(), st.integers(1, 32), st.fractions(Fraction(1, 8), 8, max_denominator=99)
+    ),
+)
 def test_linear_positions_are_exact_fractions(size_in, size_out, grid):
     if isinstance(grid, bool):
         low, high, weight = geometry.linear_positions(size_in, size_out, align_corners=grid)
@@ -289,6 +295,11 @@ def test_linear_positions_are_exact_fractions(size_in, size_out, grid):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (
+            lambda: geometry.linear_positions(3, 3, stride=Fraction(0)),
+            ValueError,
+            "stride must be positive, not 0",
+        ),
         (lambda: geometry.pytorch(0, 3), ValueError, "size_in must be at least 1, not 0"),
         (lambda: geometry.pytorch(3, 3, 0), ValueError, "stride must be at least 1, not 0"),
         (lambda: geometry.pytorch(3, 3, 1.0), TypeError, "stride must be a whole number, not 1.0"),

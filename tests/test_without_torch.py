@@ -38,6 +38,15 @@ def test_predict(tmp_path):
     assert summary["files"][0]["areas"]["cat"] > 0.4
 
 
+def test_several_models_and_views(tmp_path):
+    options = "-m", "bundled", "-m", "bundled", "--tta", "flip,scales=0.5/1"
+    out = run(COMMAND, "predict", samples()["cat"], "-o", tmp_path, *options)
+    assert "cat " in out
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["model"] == "bundled, bundled"
+    assert summary["files"][0]["areas"]["cat"] > 0.4
+
+
 def test_predictor():
     code = "import upscore; print(list(upscore.Predictor()(sys.argv[1]).areas))"
     assert run(code, samples()["cat"]) == "['cat', 'background']\n"

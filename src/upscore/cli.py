@@ -25,7 +25,13 @@ app = typer.Typer(
 )
 
 Model = Annotated[
-    str, typer.Option("--model", "-m", help='"bundled", or the folder of a run or a checkpoint.')
+    list[str],
+    typer.Option(
+        "--model",
+        "-m",
+        help='"bundled", or the folder of a run or a checkpoint. Given several times: all of them '
+        "as one, by the mean of their probabilities.",
+    ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")]
 Layout = Annotated[
@@ -47,6 +53,14 @@ LongSide = Annotated[
         help="Resize photos for the network so that the longer side is N pixels; 0 leaves them "
         "as they are. Not given: what the model says.",
         metavar="N",
+    ),
+]
+Tta = Annotated[
+    str,
+    typer.Option(
+        help="Average over views of each photo: flip, flip-ud, scales or scales=0.75/1/1.25; "
+        "several with commas between them. flip takes twice the time, scales three times.",
+        metavar="VIEWS",
     ),
 ]
 Engine = Annotated[str, typer.Option(help=f"What runs the network: auto, {', '.join(ENGINES)}.")]
@@ -198,9 +212,10 @@ def check(
 @app.command()
 def evaluate(
     data: Annotated[Path, typer.Argument(help="A folder with photos and masks.")],
-    model: Model = "bundled",
+    model: Model = ["bundled"],  # noqa: B006
     split: Annotated[str, typer.Option(help="Which part of the data.")] = "val",
     long_side: LongSide = None,
+    tta: Tta = "",
     engine: Engine = "auto",
     device: Device = None,
     precision: Precision = "float32",
@@ -222,6 +237,7 @@ def evaluate(
         model,
         split=split,
         **_running(engine, device, precision, long_side),
+        tta=tta,
         json_file=json,
         report=report,
         layout=_layout(layout, images, masks),
@@ -249,8 +265,9 @@ def evaluate(
 def predict(
     photos: Annotated[list[str], typer.Argument(help="Files, folders or patterns.")],
     output: Output,
-    model: Model = "bundled",
+    model: Model = ["bundled"],  # noqa: B006
     long_side: LongSide = None,
+    tta: Tta = "",
     engine: Engine = "auto",
     device: Device = None,
     precision: Precision = "float32",
@@ -260,7 +277,8 @@ def predict(
 ) -> None:
     """Label photos: a palette PNG, an overlay and a summary; exit code 1 if any file failed."""
     limits = {} if max_pixels is None else {"max_pixels": max_pixels}
-    _predict(photos, output, model, **limits, **_running(engine, device, precision, long_side))
+    running = _running(engine, device, precision, long_side)
+    _predict(photos, output, model, tta=tta, **limits, **running)
 
 
 @app.command()
@@ -354,10 +372,10 @@ def main() -> None:
         sys.exit(1)
 
 
-def _predict(photos: list[Any], output: Path, model: str, **limits: Any) -> None:
+def _predict(photos: list[Any], output: Path, model: str | list[str], **options: Any) -> None:
     from upscore.prediction.batch import predict_files
 
-    summary = predict_files(photos, output, model, **limits)
+    summary = predict_files(photos, output, model, **options)
     for record in summary.ok:
         found = ", ".join(f"{name} {share:.0%}" for name, share in record["areas"].items())
         print(f"{record['file']}: {found}")

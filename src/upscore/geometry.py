@@ -396,15 +396,19 @@ def upscore_padding(factor: int) -> int:
 
 
 def linear_positions(
-    size_in: int, size_out: int, *, align_corners: bool = False, stride: int | None = None
+    size_in: int,
+    size_out: int,
+    *,
+    align_corners: bool = False,
+    stride: int | Fraction | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return where each output pixel samples linearly: low index, high index, weight of the high.
 
     The positions of `torch.nn.functional.interpolate(mode="linear", align_corners=...)` to
     `size_out` pixels. With `stride=s` instead those of the FCN: the first `size_out` pixels of the
-    s-fold enlargement, `(i + 0.5) / s - 0.5` whatever the ratio of the sizes. Positions before the
-    first or after the last input pixel are held there. Two int64 arrays and a float64 one of
-    `size_out` elements; the weights are exact fractions, rounded once.
+    s-fold enlargement, `(i + 0.5) / s - 0.5` whatever the ratio of the sizes; s may be a fraction,
+    below 1 too. Positions before the first or after the last input pixel are held there. Two int64
+    arrays and a float64 one of `size_out` elements; the weights are exact fractions, rounded once.
 
     >>> low, high, weight = linear_positions(2, 4)
     >>> low.tolist(), high.tolist(), weight.tolist()
@@ -418,8 +422,12 @@ def linear_positions(
             raise ArgumentError(
                 "stride and align_corners name two different grids: give one of them"
             )
-        whole("stride", stride, 1)
-        above, below = 2 * i + 1 - stride, 2 * stride
+        if not isinstance(stride, Fraction):
+            whole("stride", stride, 1)
+        elif stride <= 0:
+            raise ArgumentError(f"stride must be positive, not {stride}")
+        above = (2 * i + 1) * stride.denominator - stride.numerator
+        below = 2 * stride.numerator
     elif align_corners:
         above, below = i * (size_in - 1), max(size_out - 1, 1)
     else:

@@ -15,8 +15,9 @@ from upscore.evaluation.confusion import class_table, confusion_of, unknown_clas
 from upscore.evaluation.metrics import Counts
 from upscore.evaluation.result import Evaluation
 from upscore.inference.engines import EngineName, Precision
-from upscore.inference.load import LongSide, segmenter_of
+from upscore.inference.load import LongSide, Models, name_of, segmenter_of
 from upscore.inference.segmenter import Segmenter
+from upscore.inference.tta import Tta
 from upscore.io.atomic import make_folder, write_json
 from upscore.models.spec import Spec
 from upscore.version import __version__
@@ -24,7 +25,7 @@ from upscore.version import __version__
 
 def evaluate(
     data: str | Path,
-    model: str | Path | Segmenter = "bundled",
+    model: Models | Segmenter = "bundled",
     *,
     split: str = "val",
     layout: str | Patterns | None = None,
@@ -34,6 +35,7 @@ def evaluate(
     device: str | None = None,
     precision: Precision = "float32",
     long_side: LongSide = "trained",
+    tta: Tta = (),
     json_file: str | Path | None = None,
     report: str | Path | None = None,
     progress: bool = True,
@@ -42,11 +44,12 @@ def evaluate(
 
     Args:
         data: the folder; see `upscore.data.find` for layouts.
-        model: "bundled", a folder with a model.json, or the folder of a training run.
+        model: "bundled", a folder with a model.json, the folder of a training run, or a list of
+            these (an ensemble).
         split: which part of the data.
         layout, mapping, skip: as for `upscore.data.find`. Where the data have classes that the
             model does not know, and no mapping is given, the one it was trained with is used.
-        engine, device, precision, long_side: as for `upscore.Predictor`.
+        engine, device, precision, long_side, tta: as for `upscore.Predictor`.
         json_file: where to write `Evaluation.to_dict()`.
         report: a folder for report.html, which needs no network, and its pictures.
         progress: show a progress bar on standard error.
@@ -60,7 +63,12 @@ def evaluate(
         if folder:  # now, not after the work
             make_folder(folder)
     segmenter = segmenter_of(
-        model, engine=engine, device=device, precision=precision, long_side=long_side
+        model,
+        engine=engine,
+        device=device,
+        precision=precision,
+        long_side=long_side,
+        tta=tta,
     )
     spec = segmenter.spec
     dataset, used = matched(Path(data), spec, split, layout, mapping, skip)
@@ -69,7 +77,7 @@ def evaluate(
     )
     confusion, images = confusion_of(segmenter, dataset, indices, boundary=True)
     result = Evaluation(
-        "Segmenter" if isinstance(model, Segmenter) else str(model),
+        name_of(model),
         spec.class_names,
         tuple(sample.name for sample in dataset.samples),
         confusion,
@@ -121,17 +129,14 @@ def _protocol(
     """How the scores came about, in words that can stand beside them."""
     spec = segmenter.spec
     true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    resized = ""
-    if spec.long_side is not None:
-        resized = f"; for the network, photos are resized to a long side of {spec.long_side} pixels"
-    elif spec.zoom != 1:
-        resized = f"; for the network, photos are resized by {spec.zoom:g}"
+    sizes = dict.fromkeys(_resizing(member.spec) for member in segmenter.members)
     return {
         "data": str(dataset.root),
         "split": dataset.split,
         "layout": dataset.layout,
         "images": len(dataset),
-        "resolution": "each photo whole, labels compared at its mask's own size" + resized,
+        "resolution": "each photo whole, labels compared at its mask's own size; for the network, "
+        f"photos are {' or '.join(sizes)}",
         "averaging": "one confusion matrix pooled over all images; means over classes",
         "void": "pixels of value 255 after the mapping count in nothing",
         "pixels": int(confusion.sum()),
@@ -146,7 +151,18 @@ def _protocol(
         ],
         "boundary": "Cheng et al. 2021, 0.02 of the diagonal, void outside every class",
         "interval": "95 %, percentile bootstrap over images, 1000 draws, seed 0",
-        "model": f"{spec.architecture}, {spec.encoder}, width {spec.width}",
+        "model": " + ".join(
+            f"{m.spec.architecture}, {m.spec.encoder}, width {m.spec.width}"
+            for m in segmenter.members
+        ),
+        "test_time_augmentation": segmenter.tta,
         "engine": segmenter.engine.name,
         "versions": {"upscore": __version__},
     }
+
+
+def _resizing(spec: Spec) -> str:
+    """How photos are resized for a network, in words."""
+    if spec.long_side is not None:
+        return f"resized to a long side of {spec.long_side} pixels"
+    return "left as they are" if spec.zoom == 1 else f"resized by {spec.zoom:g}"

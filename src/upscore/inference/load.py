@@ -3,15 +3,20 @@
 import ctypes
 import sys
 import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
 from upscore.errors import ArgumentError, CheckpointError, MissingPackageError
 from upscore.inference.engines import ENGINES, PRECISIONS, EngineName, Precision
+from upscore.inference.ensemble import Ensemble
 from upscore.inference.segmenter import Segmenter
+from upscore.inference.tta import Tta
 from upscore.models.checkpoint import Checkpoint, read_checkpoint
 
+Models = str | Path | Sequence[str | Path]
 LongSide = int | Literal["trained"] | None
 
 _ADD_GRAPH = (
@@ -21,7 +26,7 @@ _ADD_GRAPH = (
 
 
 def load(
-    model: str | Path = "bundled",
+    model: Models = "bundled",
     engine: EngineName = "auto",
     device: str | None = None,
     *,
@@ -30,7 +35,8 @@ def load(
     """Load a model for prediction.
 
     Args:
-        model: "bundled", a folder with a model.json, or the folder of a training run.
+        model: "bundled", a folder with a model.json, or the folder of a training run. A list of
+            them is an ensemble: models of the same classes that answer as one.
         engine: "onnxruntime" and "openvino" run on the CPU and need no torch; "torch" runs on any
             device. "auto" takes torch where a device other than the CPU is asked for, or where
             there is an NVIDIA GPU that the installed torch can use, OpenVINO where bfloat16 is
@@ -45,8 +51,48 @@ def load(
     Raises:
         CheckpointError: the model cannot be loaded, or has no graph for the engine asked for.
         MissingPackageError: the engine's package is not installed.
-        ArgumentError: no such engine, or one that cannot run on the device or in the precision.
+        ArgumentError: no such engine, or one that cannot run on the device or in the precision; the
+            classes of several models differ.
     """
+    if isinstance(model, str | PathLike):
+        return _load_one(model, engine, device, precision)
+    members = [_load_one(one, engine, device, precision) for one in model]
+    return members[0] if len(members) == 1 else Ensemble(members, [str(one) for one in model])
+
+
+def name_of(model: Models | Segmenter) -> str:
+    """What to call a model in a result."""
+    if isinstance(model, Segmenter):
+        return "Segmenter"
+    return str(model) if isinstance(model, str | PathLike) else ", ".join(map(str, model))
+
+
+def segmenter_of(
+    model: Models | Segmenter,
+    *,
+    engine: EngineName = "auto",
+    device: str | None = None,
+    precision: Precision = "float32",
+    long_side: LongSide = "trained",
+    tta: Tta = (),
+) -> Segmenter:
+    """Return the Segmenter that these arguments of `Predictor` and `evaluate` mean."""
+    if isinstance(model, Segmenter):
+        if (engine, device, precision) != ("auto", None, "float32"):
+            raise ArgumentError(
+                "a Segmenter has its engine: give engine, device, precision to load"
+            )
+    else:
+        model = load(model, engine, device, precision=precision)
+    if long_side != "trained":
+        model = model.at(long_side)
+    return model.with_tta(tta) if tta else model
+
+
+def _load_one(
+    model: str | Path, engine: EngineName, device: str | None, precision: Precision
+) -> Segmenter:
+    """Load one model, as `load` says."""
     if engine not in ("auto", *ENGINES):
         raise ArgumentError(f"engine must be auto, {', '.join(ENGINES)}, not {engine!r}")
     if precision not in PRECISIONS:
@@ -73,25 +119,6 @@ def load(
     return Segmenter(checkpoint.spec, OnnxRuntimeEngine(checkpoint.graph))
 
 
-def segmenter_of(
-    model: str | Path | Segmenter,
-    *,
-    engine: EngineName = "auto",
-    device: str | None = None,
-    precision: Precision = "float32",
-    long_side: LongSide = "trained",
-) -> Segmenter:
-    """Return the Segmenter that these arguments of `Predictor` and `evaluate` mean."""
-    if isinstance(model, Segmenter):
-        if (engine, device, precision) != ("auto", None, "float32"):
-            raise ArgumentError(
-                "a Segmenter has its engine: give engine, device, precision to load"
-            )
-    else:
-        model = load(model, engine, device, precision=precision)
-    return model if long_side == "trained" else model.at(long_side)
-
-
 def _choose(checkpoint: Checkpoint, device: str | None, precision: Precision) -> str:
     """The engine that "auto" means."""
     if precision == "bfloat16":
@@ -100,7 +127,7 @@ def _choose(checkpoint: Checkpoint, device: str | None, precision: Precision) ->
     if not on_cpu:
         return "torch"
     if checkpoint.graph is None and find_spec("torch") is not None:
-        warnings.warn(f"{checkpoint.folder} runs with torch: {_ADD_GRAPH}", stacklevel=3)
+        warnings.warn(f"{checkpoint.folder} runs with torch: {_ADD_GRAPH}", stacklevel=4)
         return "torch"
     return "onnxruntime"
 

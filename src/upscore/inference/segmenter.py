@@ -1,6 +1,8 @@
 """A model in use: what it knows, and an engine that runs its network."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,9 +12,12 @@ from PIL import Image
 from upscore.arrays import framework
 from upscore.errors import ArgumentError, CheckpointError
 from upscore.heads.argmax import argmax
+from upscore.inference.fusion import Coarse, fused, resampled
+from upscore.inference.tta import Augmentation, Tta, augmentation
 from upscore.models.spec import COARSEST, Spec
 
 Bytes = NDArray[np.uint8]
+ALONE = Augmentation()
 
 
 class Engine(Protocol):
@@ -40,17 +45,46 @@ class Segmenter:
     'cat'
     """
 
-    def __init__(self, spec: Spec, engine: Engine) -> None:
-        self.spec, self.engine = spec, engine
+    def __init__(self, spec: Spec, engine: Engine, tta: Augmentation = ALONE) -> None:
+        self.spec, self.engine, self._tta = spec, engine, tta
+
+    @property
+    def members(self) -> tuple["Segmenter", ...]:
+        """The models that this one is: itself alone, or those of an ensemble."""
+        return (self,)
+
+    @property
+    def tta(self) -> str:
+        """The test-time augmentation, as `with_tta` takes it, or "none"."""
+        return " or ".join(dict.fromkeys(str(member._tta) for member in self.members))
 
     def at(self, long_side: int | None) -> "Segmenter":
         """Return this model with photos resized to another long side for the network, or not."""
         if long_side is not None and long_side < 1:
             raise ArgumentError(f"long_side must be at least 1 pixel or None, not {long_side}")
-        return Segmenter(replace(self.spec, long_side=long_side, zoom=1.0), self.engine)
+        return Segmenter(replace(self.spec, long_side=long_side, zoom=1.0), self.engine, self._tta)
+
+    def with_tta(self, tta: Tta) -> "Segmenter":
+        """Return this model with test-time augmentation: several views of a photo, one answer.
+
+        Args:
+            tta: "flip" shows the photo and its left-right mirror image, "flip-ud" the up-down one,
+                "scales" the photo at 0.75, 1 and 1.25 times the size the network is else shown,
+                "scales=0.5/1/2" at others. Names, or one text with commas between them; together
+                they multiply: ("flip", "scales") are six views. It replaces what was set before;
+                () is none.
+
+        Raises:
+            ArgumentError: no such augmentation.
+
+        >>> import upscore
+        >>> upscore.load().with_tta(("flip", "scales")).tta
+        'flip, scales=0.75/1/1.25'
+        """
+        return Segmenter(self.spec, self.engine, augmentation(tta))
 
     def scores(self, photos: Bytes) -> Any:
-        """Return the coarse scores of photos as they stand, without resizing.
+        """Return the coarse scores of photos as they stand, not resized to `spec.long_side`.
 
         Photos are padded at the bottom and right to a multiple of 32 pixels by repeating the last
         row and column; the scores of the padding are cut off.
@@ -58,48 +92,88 @@ class Segmenter:
         photos: uint8, N x H x W x 3, RGB.
         Returns float32, N x C x ⌈H/s⌉ x ⌈W/s⌉ for the stride s of the spec: an array, or a tensor
         of the torch engine. Score (i, j) is centred on image position ((i + 0.5) s, (j + 0.5) s).
+        Of several views or models they are the logarithms of the mean probabilities, an array.
+        """
+        coarse = self.at(None).coarse(photos)
+        stride = self.spec.stride
+        if coarse.stride == stride:
+            return coarse.scores
+        height, width = (-(-side // stride) for side in coarse.size)
+        return resampled(coarse, (height, width), (Fraction(stride), Fraction(stride)))
+
+    def coarse(self, photos: Bytes) -> Coarse:
+        """Return the scores of photos (uint8, N x H x W x 3) that `labels` are made of.
+
+        Those of the photos as the spec and `tta` want them shown; of several scales, on the grid of
+        the one nearest to 1.
         """
         _check(photos)
+        return fused(self._views(photos))
+
+    def _views(self, photos: Bytes) -> Iterator[Coarse]:
+        """The scores of each view, first that on whose grid all are brought."""
+        height, width = photos.shape[1:3]
+        for scale in sorted(self._tta.scales, key=lambda scale: abs(scale - 1)):
+            shown = self.resized(photos, scale)
+            # Resized photos are covered by their scores exactly, whatever the ratio of the sizes.
+            stride = self.spec.stride if shown is photos else None
+            for scores in self._mirrored(shown):
+                yield Coarse(scores, (height, width), stride)
+
+    def _mirrored(self, photos: Bytes) -> Iterator[Any]:
+        """The scores of photos as they stand, and of their mirror images, mirrored back."""
         height, width = photos.shape[1:3]
         down, right = -height % COARSEST, -width % COARSEST
         if down or right:
             photos = np.pad(photos, ((0, 0), (0, down), (0, right), (0, 0)), mode="edge")
+        stride = self.spec.stride
+        cells = np.s_[..., : -(-height // stride), : -(-width // stride)]
+        for axes in self._tta.mirrors:
+            if not axes:
+                yield self._scores(photos)[cells]
+                continue
+            # The padding is mirrored too, to the other side: so the cells of both images coincide.
+            scores = self._scores(np.flip(photos, axes))
+            scores = framework(scores).numpy(scores)
+            yield np.flip(scores, tuple(axis + 1 for axis in axes))[cells]
+
+    def _scores(self, photos: Bytes) -> Any:
+        """The engine's scores of photos that need no padding."""
         scores = self.engine.scores(np.ascontiguousarray(photos))
         if scores.shape[1] != len(self.spec.class_names):
             raise CheckpointError(
                 f"the network gives scores of {scores.shape[1]} classes, and the model names "
                 f"{len(self.spec.class_names)}: its files do not belong together"
             )
-        stride = self.spec.stride
-        return scores[..., : -(-height // stride), : -(-width // stride)]
+        return scores
 
     def labels(self, photos: Bytes) -> Bytes:
         """Return the labels of a photo (H x W x 3) or of photos of one size (N x H x W x 3).
 
         Equivalent: resize to `spec.long_side`, `scores`, and `upscore.argmax` at the photos' own
-        size. uint8, H x W or N x H x W: places in `spec.class_names`.
+        size; with `tta`, of several such scores made one. uint8, H x W or N x H x W: places in
+        `spec.class_names`.
         """
         batch = photos if photos.ndim == 4 else photos[None]
-        _check(batch)
-        size = batch.shape[1:3]
-        shown = self.resized(batch)
-        # Resized photos are covered by their scores exactly, whatever the ratio of the sizes.
-        stride = self.spec.stride if shown is batch else None
-        labels = argmax(self.scores(shown), size=(size[0], size[1]), stride=stride)
+        scores, size, stride = self.coarse(batch)
+        labels = argmax(scores, size=size, stride=stride)
         found: Bytes = framework(labels).numpy(labels)
         return found if photos.ndim == 4 else found[0]
 
-    def resized(self, photos: Bytes) -> Bytes:
-        """Return N photos at the size that the spec asks for, in whole cells of the scores.
+    def resized(self, photos: Bytes, scale: float = 1.0) -> Bytes:
+        """Return N photos at the size that the spec asks for, times `scale`, in whole cells.
 
-        Antialiased, as Pillow's `Image.resize` with `Resampling.BILINEAR`.
+        Antialiased, as Pillow's `Image.resize` with `Resampling.BILINEAR`. Photos that have this
+        size come back as they are.
         """
-        long_side, stride = self.spec.long_side, self.spec.stride
+        stride = self.spec.stride
         height, width = photos.shape[1:3]
-        scale = self.spec.zoom if long_side is None else long_side / max(height, width)
-        if scale == 1:
+        long_side = self.spec.long_side
+        ratio = self.spec.zoom if long_side is None else long_side / max(height, width)
+        ratio *= scale
+        if ratio == 1:
             return photos
-        height, width = (max(1, round(side * scale / stride)) * stride for side in (height, width))
+        height, width = (max(1, round(side * ratio / stride)) * stride for side in (height, width))
         resized = np.empty((len(photos), height, width, 3), np.uint8)
         for photo, target in zip(photos, resized, strict=True):
             image = Image.fromarray(np.ascontiguousarray(photo))

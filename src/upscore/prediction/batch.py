@@ -17,8 +17,9 @@ from rich.progress import track
 from upscore import images
 from upscore.errors import ArgumentError, ImageError
 from upscore.inference.engines import EngineName, Precision
-from upscore.inference.load import LongSide
+from upscore.inference.load import LongSide, Models, name_of
 from upscore.inference.segmenter import Segmenter
+from upscore.inference.tta import Tta
 from upscore.io.atomic import make_folder, write_json
 from upscore.io.read_ahead import map_ahead
 from upscore.prediction.listing import named_photos
@@ -60,12 +61,13 @@ class Summary:
 def predict_files(
     paths: Iterable[str | PathLike[str]],
     out: str | PathLike[str],
-    model: str | Path | Segmenter = "bundled",
+    model: Models | Segmenter = "bundled",
     *,
     engine: EngineName = "auto",
     device: str | None = None,
     precision: Precision = "float32",
     long_side: LongSide = "trained",
+    tta: Tta = (),
     max_pixels: int = images.MAX_PIXELS,
     progress: bool = True,
 ) -> Summary:
@@ -77,7 +79,7 @@ def predict_files(
     Args:
         paths: files, folders (searched all the way down) and glob patterns.
         out: folder for the results; existing ones are replaced.
-        model, engine, device, precision, long_side, max_pixels: as for `Predictor`.
+        model, engine, device, precision, long_side, tta, max_pixels: as for `Predictor`.
         progress: show a progress bar on standard error.
 
     Raises:
@@ -93,6 +95,7 @@ def predict_files(
         device=device,
         precision=precision,
         long_side=long_side,
+        tta=tta,
         max_pixels=max_pixels,
     )
     named = list(named_photos(paths, out))
@@ -120,8 +123,7 @@ def predict_files(
     shown = track(work, "Predicting", len(named), console=console, disable=not progress)
     records = tuple(job.record | {"seconds": job.seconds} for job in shown)
     spec = predictor.segmenter.spec
-    name = "Segmenter" if isinstance(model, Segmenter) else str(model)
-    summary = Summary(name, spec.class_names, records, time.perf_counter() - started)
+    summary = Summary(name_of(model), spec.class_names, records, time.perf_counter() - started)
     write_json(out / "summary.json", summary.to_dict())
     return summary
 

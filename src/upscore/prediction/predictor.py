@@ -1,7 +1,6 @@
 """One photo in, its prediction out."""
 
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +9,9 @@ from PIL import Image
 from upscore import images
 from upscore.errors import ImageError
 from upscore.inference.engines import EngineName, Precision
-from upscore.inference.load import LongSide, segmenter_of
+from upscore.inference.load import LongSide, Models, segmenter_of
 from upscore.inference.segmenter import Segmenter
+from upscore.inference.tta import Tta
 from upscore.prediction.prediction import Prediction
 
 Photo = str | PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
@@ -21,12 +21,14 @@ class Predictor:
     """A loaded model that turns photos into predictions.
 
     Args:
-        model: "bundled", a folder with a model.json, the folder of a training run, or a
-            `Segmenter` of your own.
+        model: "bundled", a folder with a model.json, the folder of a training run, a list of
+            these (an ensemble), or a `Segmenter` of your own.
         engine, device, precision: as for `upscore.load`, which chooses them if not given.
         long_side: photos are resized for the network so that the longer side has this many pixels;
             the labels still have the photo's own size. None: never. Not given: what the model
             says, by the size of the photos it was trained on.
+        tta: test-time augmentation: "flip", "flip-ud", "scales", several of them, or none; see
+            `Segmenter.with_tta`.
         max_pixels: larger photos are refused before they are decoded.
 
     Example:
@@ -40,16 +42,22 @@ class Predictor:
 
     def __init__(
         self,
-        model: str | Path | Segmenter = "bundled",
+        model: Models | Segmenter = "bundled",
         *,
         engine: EngineName = "auto",
         device: str | None = None,
         precision: Precision = "float32",
         long_side: LongSide = "trained",
+        tta: Tta = (),
         max_pixels: int = images.MAX_PIXELS,
     ) -> None:
         self.segmenter = segmenter_of(
-            model, engine=engine, device=device, precision=precision, long_side=long_side
+            model,
+            engine=engine,
+            device=device,
+            precision=precision,
+            long_side=long_side,
+            tta=tta,
         )
         self.max_pixels = max_pixels
 
