@@ -250,6 +250,8 @@ def main() -> None:
     if options.write:
         text = "\n\n".join(f"**{title}**\n\n{markdown(rows)}" for title, rows in shown.items())
         write_between(options.write, text)
+    if len(results) < len(wanted):
+        raise SystemExit(f"{len(wanted) - len(results)} of {len(wanted)} cases failed")
 
 
 if __name__ == "__main__":
