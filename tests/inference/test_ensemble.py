@@ -163,7 +163,9 @@ def test_prediction_and_evaluation_take_models_and_views(pair, tmp_path):
     protocol = json.loads(values.read_text())["protocol"]
     assert protocol["test_time_augmentation"] == "flip"
     assert protocol["model"].startswith("fcn16s, test_efficientnet, width 8 + fcn8s")
-    assert protocol["resolution"].endswith("not at all or to a long side of 96 pixels")
+    assert protocol["resolution"].endswith(
+        "left as they are or resized to a long side of 96 pixels"
+    )
     alone = upscore.evaluate(tmp_path, pair, progress=False)
     assert alone.scores.pixel_accuracy < 1
     assert alone.protocol["test_time_augmentation"] == "none"

@@ -151,14 +151,17 @@ def _protocol(
         ],
         "boundary": "Cheng et al. 2021, 0.02 of the diagonal, void outside every class",
         "interval": "95 %, percentile bootstrap over images, 1000 draws, seed 0",
-        "model": " + ".join(
-            f"{m.spec.architecture}, {m.spec.encoder}, width {m.spec.width}"
-            for m in segmenter.members
-        ),
+        "model": " + ".join(map(_network, segmenter.members)),
         "test_time_augmentation": segmenter.tta,
         "engine": segmenter.engine.name,
         "versions": {"upscore": __version__},
     }
+
+
+def _network(segmenter: Segmenter) -> str:
+    """The network of a model in words."""
+    spec = segmenter.spec
+    return f"{spec.architecture}, {spec.encoder}, width {spec.width}"
 
 
 def _resizing(spec: Spec) -> str:
