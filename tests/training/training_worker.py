@@ -22,6 +22,7 @@ TINY = Recipe(
     scale=(0.8, 1.25),
     encoder_rate=3e-3,
     decoder_rate=1e-2,
+    loss="ce",
     ema=0.9,
     precision="no",
 )

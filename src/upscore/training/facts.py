@@ -13,9 +13,10 @@ SEEN = 1e-5  # of the pixels: a class below that is hardly there, and decides no
 
 @dataclass(frozen=True)
 class Facts:
-    """The numbers of a survey, with N photos and C classes."""
+    """The numbers of a survey, and whether a GPU is there to train on."""
 
     survey: Survey
+    on_gpu: bool = False
 
     @property
     def photos(self) -> int:

@@ -18,7 +18,7 @@ from upscore.data.progress import progress_bar
 from upscore.errors import ArgumentError, DataError
 from upscore.io.atomic import make_folder, write_bytes, write_json
 from upscore.models import Spec, preprocessing
-from upscore.training import timing
+from upscore.training import sheet, timing
 from upscore.training.choices import choose
 from upscore.training.facts import Facts
 from upscore.training.processes import agreed, process
@@ -28,7 +28,7 @@ VALIDATIONS = 12  # in a run, where they cost no more than ...
 VALIDATION_SHARE = 0.1  # ... this part of its time
 BYTES_A_PIXEL = 4096  # of a crop, that a step needs: 2200 were measured with the default network
 MEMORY_SHARE = 0.5  # of what is free, that a step may take
-AFTERWARDS = 10.0  # seconds: to write the model and to choose a size
+AROUND = 15.0  # seconds: to import what is needed, and to write the model for the first time
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,9 @@ def plan(
     given = changes | ({} if mapping is None else {"mapping": mapping})
 
     def decide() -> tuple[Recipe, dict[str, str], float]:
-        chosen, reasons = ({}, {}) if base else choose(Facts(training), given)
+        chosen, reasons = (
+            ({}, {}) if base else choose(Facts(training, process().device.type == "cuda"), given)
+        )
         made = replace(base or Recipe(), **{**chosen, **given})
         reasons |= dict.fromkeys(given.keys() - {"mapping"}, "as given")
         left = None if seconds is None else seconds - (clock.monotonic() - begun)
@@ -264,19 +266,18 @@ def _timed(
         reasons |= why
     spec = spec_of(recipe, survey)
     step, photo = timing.measure(recipe, spec, survey, validation or survey.dataset, device)
-    scoring = photo * len(validation) if validation else 0.0
+    held = len(validation) if validation else 0
+    scoring = photo * (held + min(held, sheet.ROWS))
     # The size for prediction is chosen by four validations, with 5.4 times the pixels in all.
-    afterwards = AFTERWARDS + 5.4 * scoring
+    afterwards = AROUND + 5.4 * photo * held
     if left is not None and "steps" not in fixed:
         left -= clock.monotonic() - begun
         steps = max(1, int((1 - VALIDATION_SHARE) * (left - afterwards) / step))
         recipe = replace(recipe, steps=steps)
         reasons["steps"] = f"what fits the time: a step takes {step:.2f} s here"
     if "evaluate_every" not in fixed:
-        affordable = (
-            int(VALIDATION_SHARE * recipe.steps * step / scoring) if scoring else VALIDATIONS
-        )
-        times = min(max(1, affordable), VALIDATIONS)
+        affordable = VALIDATION_SHARE * recipe.steps * step / max(scoring, 1e-9)
+        times = int(min(max(1, affordable), VALIDATIONS))
         recipe = replace(recipe, evaluate_every=max(1, -(-recipe.steps // times)))
         reasons["evaluate_every"] = f"{times} validations of {scoring:.0f} s each"
     validations = -(-recipe.steps // recipe.evaluate_every)

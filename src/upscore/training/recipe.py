@@ -65,7 +65,7 @@ class Recipe:
     steps: int = 1000
     evaluate_every: int = 100
     patience: int = 0
-    batch_size: int = 8
+    batch_size: int = 4
     accumulate: int = 1
     long_side: int | None = None
     crop: int = 256
@@ -75,17 +75,17 @@ class Recipe:
     rotate: float = 0.0
     colour: bool = True
     foreground: float = 0.0
-    encoder_rate: float = 3e-4
+    encoder_rate: float = 1e-4
     decoder_rate: float = 1e-3
     weight_decay: float = 1e-2
     warmup: float = 0.05
     power: float = 0.9
     repeat_rare: float = 0.0
-    loss: str = "ce"
+    loss: str = "ce+dice"
     class_weights: Literal["none", "sqrt-median"] = "none"
     label_smoothing: float = 0.0
     auxiliary: float = 0.2
-    ema: float = 0.99
+    ema: float = 0.998
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     seed: int = 0
     mapping: Mapping[str, tuple[str, ...]] | None = None
@@ -114,13 +114,14 @@ _EARLY = ("conv_stem", "bn1", "blocks.0", "blocks.1")
 RECIPES = {
     "voc-animals": Recipe(
         freeze=_EARLY,
+        loss="ce",
+        encoder_rate=3e-4,
         batch_size=16,
         crop=320,
         scale=(0.5, 1.5),
         repeat_rare=0.4,
         steps=4400,
         evaluate_every=176,
-        ema=0.998,
         mapping={
             "background": ("*",),
             **{name: (name,) for name in ("person", "cat", "dog", "horse", "sheep", "cow")},
@@ -128,13 +129,14 @@ RECIPES = {
     ),
     "camvid": Recipe(
         freeze=_EARLY,
+        loss="ce",
+        batch_size=8,
         crop=448,
         scale=(1.0, 2.5),
         steps=2700,
         evaluate_every=225,
         encoder_rate=5e-4,
         decoder_rate=2e-3,
-        ema=0.998,
         class_weights="sqrt-median",
     ),
 }
