@@ -98,7 +98,7 @@ class Objective(nn.Module):
         loss: Tensor = loss_of(
             self.terms, last.float(), target, stride=self.network.stride, **options
         )
-        for stride, scores in zip(self.network.strides, coarse, strict=False):
+        for stride, scores in zip(self.network.strides[:-1], coarse, strict=True):
             loss = loss + self.recipe.auxiliary * loss_of(
                 ("ce",), scores.float(), target, stride=stride, **options
             )
