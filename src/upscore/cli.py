@@ -139,7 +139,11 @@ def plan(
         from upscore.training.rates import find_rate as find
 
         rate = find(made, find_rate)
-        print(f"{find_rate}: the loss falls fastest at {rate:.1e}: --set decoder_rate={rate:.1e}")
+        encoder = rate * made.recipe.encoder_rate / made.recipe.decoder_rate
+        print(
+            f"{find_rate}: the loss falls fastest with --set decoder_rate={rate:.1e} "
+            f"--set encoder_rate={encoder:.1e}"
+        )
 
 
 @app.command()
@@ -441,8 +445,9 @@ def _skip_list(path: Path | None) -> tuple[str, ...]:
 def _setting(text: str) -> tuple[str, Any]:
     """A recipe's field and its value from `name=value`."""
     name, equals, value = text.partition("=")
-    if not equals or name not in {field.name for field in fields(Recipe)}:
-        names = ", ".join(field.name for field in fields(Recipe))
+    known = [field.name for field in fields(Recipe) if field.name != "mapping"]
+    if not equals or name not in known:
+        names = ", ".join(known)
         raise typer.BadParameter(f"{text!r} is not name=value with a name of {names}")
     try:
         return name, ast.literal_eval(value)

@@ -6,6 +6,7 @@ from test_dataset import mask
 
 from upscore import data
 from upscore.data.holdout import Fold, hold_out
+from upscore.errors import ArgumentError
 
 
 def surveyed(root, masks):
@@ -44,7 +45,7 @@ def test_every_class_is_there_where_it_can_be_spared(tmp_path):
     masks |= {"p3": [0, 1], "p4": [0, 1], "p5": [0, 2]}
     found = surveyed(tmp_path, masks)
     held = names(found, hold_out(found).validation)
-    assert held & {"p3", "p4"}
+    assert len(held & {"p3", "p4"}) == 1  # one to learn from, one to score it
     assert "p5" not in held  # the only one of its class is to be learned
 
 
@@ -56,7 +57,7 @@ def test_groups_stay_together(tmp_path):
         held, kept = ({n[:10] for n in names(found, p)} for p in (parts[1], parts[0]))
         assert not held & kept
         assert len(held) == 1
-    with pytest.raises(data.DataError.__mro__[1], match="too few to hold one out"):
+    with pytest.raises(ArgumentError, match="too few to hold one out"):
         hold_out(found, group_by="patient")
     with pytest.raises(ValueError, match="no regular expression"):
         hold_out(found, group_by="(")
@@ -71,3 +72,32 @@ def test_folds_are_disjoint_and_cover_all(tmp_path):
     for text in ("5/5", "1", "a/b", "0/1", "-1/3"):
         with pytest.raises(ValueError, match="expected i/n"):
             Fold.parse(text)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_class_is_lost_to_training_and_at_most_a_fifth_is_held_out(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    masks = {
+        f"{seed}-{i}": [0, *np.flatnonzero(rng.random(20) < 0.05) + 1] + [0] * 9 for i in range(60)
+    }
+    width = max(map(len, masks.values()))
+    masks = {name: ids + [0] * (width - len(ids)) for name, ids in masks.items()}
+    for name, ids in masks.items():
+        for part in ("images", "masks"):
+            mask(tmp_path / "train" / part / f"{name}.png", np.array([ids], np.uint8))
+    (tmp_path / "classes.txt").write_text("\n".join(f"class {i}" for i in range(21)))
+    found = data.survey(data.find(tmp_path, encoding="index"))
+    parts = hold_out(found)
+    there = found.class_pixels.any(axis=0)
+    assert (found.class_pixels[parts.training].any(axis=0) == there).all()
+    assert 4 <= len(parts.validation) <= 12
+
+
+def test_photos_that_each_have_a_class_of_their_own_are_all_learned_from(tmp_path):
+    for i in range(4):
+        for part in ("images", "masks"):
+            mask(tmp_path / "train" / part / f"{i}.png", np.full((2, 2), i, np.uint8))
+    (tmp_path / "classes.txt").write_text("a\nb\nc\nd\n")
+    parts = hold_out(data.survey(data.find(tmp_path, encoding="index")))
+    assert parts.training == [0, 1, 2, 3]
+    assert "no photo can be spared" in parts.reason

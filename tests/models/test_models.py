@@ -138,6 +138,31 @@ def test_encoders_that_do_not_serve_are_refused(name, message):
         models.fcn4s(2, encoder=name)
 
 
+@pytest.mark.parametrize("encoder", ["test_convnext", "test_efficientnet", "test_resnet"])
+def test_weights_reach_every_layer_of_an_encoder(tmp_path, encoder):
+    """Feature networks of timm may call the same layers by other names."""
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(1)
+    save_file(timm.create_model(encoder).state_dict(), tmp_path / "weights.safetensors")
+    torch.manual_seed(2)
+    loaded = [
+        Encoder(encoder, (4, 8, 16, 32), tmp_path / "weights.safetensors").state_dict()
+        for _ in range(2)
+    ]
+    for name, value in loaded[0].items():
+        assert torch.equal(value, loaded[1][name]), name
+
+
+def test_what_is_no_state_dict_is_refused(tmp_path):
+    (tmp_path / "weights.pth").write_text("not weights")
+    (tmp_path / "weights.safetensors").write_text("not weights")
+    for name in ("weights.pth", "weights.safetensors"):
+        with pytest.raises(ValueError, match="cannot be read as a state dict"):
+            models.fcn4s(2, encoder=TINY, pretrained=str(tmp_path / name))
+
+
 def test_no_weights_at_a_path(tmp_path):
     with pytest.raises(ValueError, match="expected a state dict of timm's test_resnet"):
         models.fcn4s(2, encoder=TINY, pretrained=str(tmp_path / "none.pth"))

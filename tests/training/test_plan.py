@@ -11,8 +11,10 @@ from training_worker import TINY
 
 import upscore
 from upscore import data
-from upscore.errors import DataError
+from upscore.errors import DataError, RunError
+from upscore.training import plan, timing
 from upscore.training.rates import find_rate, steepest
+from upscore.training.recipe import Recipe
 from upscore.training.run import Run
 from upscore.training.timing import seconds_of
 
@@ -58,18 +60,34 @@ def test_folds_share_out_train_and_val(folder, tmp_path):
     assert len(upscore.plan(root, **SMALL).validation) == 6
 
 
-def test_a_time_sets_the_steps(folder):
-    short, long = (upscore.plan(folder, time=time, **SMALL) for time in ("40s", "3m"))
-    assert 1 <= short.recipe.steps < long.recipe.steps
-    assert short.seconds < 40 < long.seconds < 180
-    assert "a step takes" in short.reasons["steps"]
-    assert upscore.plan(folder, time="3m", steps=7, **SMALL).recipe.steps == 7
+def test_a_time_sets_the_steps(folder, monkeypatch):
+    monkeypatch.setattr(timing, "measure", lambda *_: timing.Timing(step=0.5, photo=0.0))
+    short, long = (upscore.plan(folder, time=time, **SMALL) for time in ("1m", "10m"))
+    for made, seconds in ((short, 60), (long, 600)):
+        steps = 0.9 * (seconds - plan.AROUND) / (plan.CAUTION * 0.5)
+        assert made.recipe.steps == pytest.approx(steps, rel=0.1)
+        assert made.seconds < seconds
+    assert "a step takes 0.50 s" in short.reasons["steps"]
+    assert upscore.plan(folder, time="10m", steps=7, **SMALL).recipe.steps == 7
+    hasty = upscore.plan(folder, time="5s", **SMALL)
+    assert hasty.recipe.steps == 1
+    assert "too short" in hasty.reasons["steps"]
 
 
-def test_validations_take_a_tenth_of_the_time_at_most(folder):
-    made = upscore.plan(folder, steps=1000, **SMALL)
-    assert 1000 / made.recipe.evaluate_every <= 12
-    assert upscore.plan(folder, steps=1, **SMALL).recipe.evaluate_every == 1
+def test_validations_take_a_tenth_of_the_time_at_most(folder, monkeypatch):
+    """With a step as long as the labelling of a photo, 2 photos and a sheet of 2 take 4 steps."""
+    survey = data.survey(data.find(folder))
+    recipe = Recipe(**SMALL, steps=1000)
+    monkeypatch.setattr(timing, "measure", lambda *_: timing.Timing(step=1.0, photo=1.0))
+    held = survey.part([0, 1]).dataset
+    made, _, _ = plan._timed(recipe, {}, survey, held, None, fixed=())
+    assert 1000 / made.evaluate_every <= 12
+    recipe = dataclasses.replace(recipe, steps=80)
+    made, _, seconds = plan._timed(recipe, {}, survey, held, None, fixed=())
+    assert made.evaluate_every == 40  # two of them: 8 of 80 s
+    assert seconds == pytest.approx(80 + 2 * 4 + 5.4 * 2 + plan.AROUND)
+    given, _, _ = plan._timed(recipe, {}, survey, held, None, fixed=("evaluate_every",))
+    assert given.evaluate_every == recipe.evaluate_every
 
 
 @pytest.mark.parametrize(
@@ -97,22 +115,23 @@ def test_a_folder_without_train_is_refused(folder, tmp_path):
         upscore.plan(tmp_path / "data", **SMALL)
 
 
-def test_a_plan_is_followed_and_kept(folder, tmp_path):
+def test_a_plan_is_followed_and_kept(folder, tmp_path, monkeypatch):
     out = tmp_path / "run"
-    options = SMALL | {"steps": 3, "evaluate_every": 3}
+    options = SMALL | {"steps": 4}
     run = upscore.train(folder, out, workers=0, log=(), show=False, **options)
     kept = json.loads((out / "plan.json").read_text())
-    assert kept["recipe"]["steps"] == 3
+    assert kept["recipe"]["steps"] == 4
     assert kept["reasons"]["steps"] == "as given"
     assert len(kept["validation"]) == 2
     assert set(kept["training"]) == set(run.identity["photos"])
     card = json.loads((out / "best" / "model.json").read_text())["card"]
     assert len(card["validation_at_sizes"]) == 4
     assert (out / "validation.jpg").is_file()
-    # Resuming follows the plan that is kept, whatever the data would ask for today.
+    # Resuming follows the plan that is kept, whatever the data and the clock would ask for today.
+    monkeypatch.setattr(timing, "measure", lambda *_: timing.Timing(step=1.0, photo=100.0))
     again = upscore.train(folder, out, resume=True, time="9h", workers=0, log=(), show=False)
     assert again.identity == run.identity
-    assert Run.begun_with(out)[0].steps == 3
+    assert Run.begun_with(out)[0].steps == 4
 
 
 def test_three_photos_are_all_learned_from(folder, tmp_path):
@@ -141,6 +160,42 @@ def test_early_stopping(folder, tmp_path):
     options |= {"encoder_rate": 0.0, "decoder_rate": 0.0}  # never better than the first
     run = upscore.train(folder, tmp_path / "run", workers=0, log=(), show=False, **options)
     assert [row["step"] for row in run.history] == [1, 2, 3]
+    again = upscore.train(folder, tmp_path / "run", resume=True, workers=0, log=(), show=False)
+    assert again.history == run.history  # it had ended
+
+
+def test_an_undivided_folder_is_divided_by_groups(folder, tmp_path):
+    shutil.copytree(folder / "train", tmp_path / "data")
+    shutil.copy(folder / "classes.txt", tmp_path / "data")
+    for part in ("images", "masks"):
+        for i in range(10):
+            path = tmp_path / "data" / part / f"{i}.png"
+            path.rename(path.with_name(f"patient{i // 2}_{i}.png"))
+    made = upscore.plan(tmp_path / "data", group_by="patient[0-9]", **SMALL)
+    held = {sample.name[:8] for sample in made.validation.samples}
+    kept = {sample.name[:8] for sample in made.training.dataset.samples}
+    assert held
+    assert not held & kept
+
+
+def test_group_by_needs_something_to_divide(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "data")
+    make_photos(tmp_path / "data" / "val", 3)
+    with pytest.raises(ValueError, match="has its own val"):
+        upscore.plan(tmp_path / "data", group_by="x", **SMALL)
+
+
+def test_a_recipe_keeps_its_own_choices(folder):
+    recipe = Recipe(**SMALL, steps=30, evaluate_every=7)
+    made = upscore.plan(folder, recipe=recipe)
+    assert made.recipe == recipe
+    assert upscore.plan(folder, recipe=recipe, time="1h").recipe.evaluate_every == 7
+
+
+def test_a_run_that_diverges_says_so(folder, tmp_path):
+    options = SMALL | {"steps": 20, "decoder_rate": 1e30}
+    with pytest.raises(RunError, match="lower rates"):
+        upscore.train(folder, tmp_path / "run", workers=0, log=(), show=False, **options)
 
 
 def test_parts_of_a_batch_add_up(folder, tmp_path):

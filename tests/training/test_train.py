@@ -26,13 +26,15 @@ from upscore.training.objective import (
     Objective,
     averaging,
     build_network,
+    learner,
     median_frequency_weights,
     parameter_groups,
     set_rates,
 )
+from upscore.training.plan import spec_of
 from upscore.training.recipe import RECIPES, Recipe
 from upscore.training.run import RunError
-from upscore.training.train import fit
+from upscore.training.train import _averaged, fit
 
 WORKER = Path(__file__).with_name("training_worker.py")
 
@@ -310,6 +312,18 @@ def test_values_of_another_kind_are_refused(name, value):
         Recipe(**{name: value})
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"long_side": "big"}, {"width": -5}, {"width": 8.0}, {"class_weights": "off"}),
+        *({"precision": "half"}, {"scale": ("a", "b")}, {"seed": -1}),
+    ],
+)
+def test_values_that_cannot_be_are_refused(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        Recipe(**change)
+
+
 def test_frozen_norm_needs_something_to_keep():
     with pytest.raises(ValueError, match="frozen_norm"):
         build_network(dataclasses.replace(TINY, frozen_norm=True), 3)
@@ -342,6 +356,22 @@ def test_objective_is_the_plain_composition():
     expected = losses[-1] + TINY.auxiliary * sum(losses[:-1])
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-3)
     assert float(weight_of(target, weights)) == float(weights[target[target != 255].long()].sum())
+
+
+def test_the_averaged_network_is_what_its_weights_say(found):
+    """On a CPU too, where depthwise convolutions run by a function of their own."""
+    survey, _ = found
+    recipe = dataclasses.replace(TINY, precision="bf16")
+    model, _ = learner(recipe, spec_of(recipe, survey), survey, torch.device("cpu"))
+    averaged = _averaged(model.network, 0.9).module
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter += 1  # the network goes on learning
+    fresh = build_network(recipe, 3)
+    fresh.load_state_dict(averaged.state_dict())
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(averaged(images), fresh.eval()(images), atol=0.05, rtol=0.05)
 
 
 def test_rates_rise_and_fall():

@@ -58,7 +58,7 @@ def hold_out(survey: Survey, *, group_by: str | None = None, fold: Fold | None =
         ArgumentError: `group_by` is no regular expression, or puts all photos into one group.
     """
     names = [sample.name for sample in survey.dataset.samples]
-    if len(names) <= FEW:
+    if len(names) <= FEW and fold is None:
         return Parts(list(range(len(names))), [], f"{len(names)} photos: none to spare")
     groups = _groups(names, group_by)
     if len(set(groups)) < (fold.count if fold else 2):
@@ -75,6 +75,8 @@ def hold_out(survey: Survey, *, group_by: str | None = None, fold: Fold | None =
         wanted = min(max(round(SHARE * len(names)), AT_LEAST), max(1, int(AT_MOST * len(names))))
         chosen = _chosen(order, groups, survey.class_pixels > 0, wanted)
         reason = f"no val in the data: held out of train by the hash of the names{together}"
+    if not chosen:
+        return Parts(list(range(len(names))), [], "no photo can be spared: each has its own class")
     held = [i for i, group in enumerate(groups) if group in chosen]
     kept = [i for i, group in enumerate(groups) if group not in chosen]
     return Parts(kept, held, reason)
@@ -98,22 +100,36 @@ def _groups(names: Sequence[str], pattern: str | None) -> list[str]:
 def _chosen(
     order: Sequence[str], groups: Sequence[str], present: NDArray[np.bool_], wanted: int
 ) -> set[str]:
-    """Groups with at least `wanted` photos in all, and every class that can be spared."""
-    photos = {group: [i for i, g in enumerate(groups) if g == group] for group in order}
-    holds: dict[str, NDArray[np.bool_]] = {
-        group: np.any(present[places], axis=0) for group, places in photos.items()
-    }
-    in_groups = np.sum(list(holds.values()), axis=0)
-    # A class that one group alone holds is to be learned.
-    spare = [group for group in order if not (holds[group] & (in_groups == 1)).any()]
-    chosen: list[str] = []
-    for label in np.argsort(in_groups, kind="stable"):
-        having = [group for group in spare if holds[group][label]]
-        if having and not set(having) & set(chosen):
-            chosen.append(having[0])
-    for group in spare:
-        if sum(len(photos[g]) for g in chosen) >= wanted or len(chosen) + 1 >= len(order):
+    """Groups with about `wanted` photos in all; each class stays in some group that is kept."""
+    photos: dict[str, list[int]] = {group: [] for group in order}
+    for i, group in enumerate(groups):
+        photos[group].append(i)
+    holds = {group: np.any(present[places], axis=0) for group, places in photos.items()}
+    kept_in = np.sum(list(holds.values()), axis=0)  # how many of the groups kept hold each class
+    chosen: set[str] = set()
+    held = 0
+
+    def hold(group: str) -> bool:
+        """Hold a group out, unless it is too much, or the last that is kept with some class."""
+        nonlocal held, kept_in
+        too_many = held > 0 and held + len(photos[group]) > max(wanted, 1) * 1.5
+        last = (holds[group] & (kept_in == 1)).any() or len(chosen) + 1 >= len(order)
+        if group in chosen or too_many or last:
+            return False
+        chosen.add(group)
+        held += len(photos[group])
+        kept_in = kept_in - holds[group]
+        return True
+
+    seen = np.zeros(present.shape[1], bool)
+    for label in np.argsort(kept_in, kind="stable"):
+        for group in order:
+            if seen[label] or held >= wanted:
+                break
+            if holds[group][label] and hold(group):
+                seen |= holds[group]
+    for group in order:
+        if held >= wanted:
             break
-        if group not in chosen:
-            chosen.append(group)
-    return set(chosen)
+        hold(group)
+    return chosen

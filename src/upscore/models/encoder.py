@@ -34,10 +34,12 @@ class Encoder(nn.Module):
             )
         # Where a reduction comes more than once, the deepest feature is the richest.
         indices = [max(i for i, r in enumerate(info) if r == want) for want in self.reductions]
-        self.network = _features(name, out_indices=indices)
+        options: dict[str, Any] = {"out_indices": indices}
         if pretrained:
             state = imagenet_weights(name) if pretrained is True else weights_from(pretrained, name)
-            self.network.load_state_dict(state, strict=False)
+            # timm itself knows what its feature networks call the same weights.
+            options |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
+        self.network = _features(name, **options)
         self.channels = dict(
             zip(self.reductions, self.network.feature_info.channels(), strict=True)
         )

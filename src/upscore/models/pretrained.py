@@ -2,12 +2,14 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -62,9 +64,14 @@ def weights_from(path: str | Path, name: str) -> State:
 
 
 def _read(path: Path) -> State:
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    state: State = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise ArgumentError(f"{path} cannot be read as a state dict: {error}") from error
+    if not isinstance(state, dict):
+        raise ArgumentError(f"{path} holds no state dict, but {type(state).__name__}")
     return state
 
 

@@ -16,7 +16,7 @@ STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8, "fcn4s": 4, "fcn2s": 2, "fcn1
 MOST_CLASSES = 255  # label maps are uint8, and 255 is void
 MOST_PIXELS_A_SIDE = 100_000
 MOST_CHANNELS = 4096
-MOST_ZOOM = 16
+LEAST_ZOOM, MOST_ZOOM = 0.001, 16
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
     good = long_side is None or _whole(long_side, 1, MOST_PIXELS_A_SIDE)
     _expect(good, "long_side", long_side, f"null or a whole number up to {MOST_PIXELS_A_SIDE}")
     zoom = values["zoom"]
-    good = isinstance(zoom, float | int) and 1 / MOST_ZOOM <= zoom <= MOST_ZOOM
-    _expect(good, "zoom", zoom, f"a number from 1/{MOST_ZOOM} to {MOST_ZOOM}")
+    good = isinstance(zoom, float | int) and LEAST_ZOOM <= zoom <= MOST_ZOOM
+    _expect(good, "zoom", zoom, f"a number from {LEAST_ZOOM} to {MOST_ZOOM}")
     architecture = values["architecture"]
     known = isinstance(architecture, str) and architecture in STRIDES
     _expect(known, "architecture", architecture, f"one of {', '.join(STRIDES)}")

@@ -50,7 +50,7 @@ def _size(facts: Facts, given: Mapping[str, Any]) -> Choice:
     """Each photo brought to one size, or all by one factor where things do not grow with it."""
     zoom, reason = zoom_of(facts)
     low, side, high = facts.long_sides
-    if facts.grows_with_photos:
+    if facts.grows_with_photos or given.get("long_side") is not None:
         return {
             "long_side": round(side * zoom / 32) * 32 or 32,
             "scale": (round(1 / SPREAD, 3), SPREAD),
@@ -63,9 +63,12 @@ def _size(facts: Facts, given: Mapping[str, Any]) -> Choice:
 
 def _crop(facts: Facts, given: Mapping[str, Any]) -> Choice:
     """The largest crop that most photos fill."""
-    shown = facts.long_sides[1] * zoom_of(facts)[0]
-    crop = max([crop for crop in CROPS if crop <= 0.75 * shown], default=CROPS[0])
-    return {"crop": crop}, f"three quarters of the {shown:.0f} pixels shown, or the next less"
+    scale = (given["scale"][0] * given["scale"][1]) ** 0.5
+    shown = (given["long_side"] or facts.long_sides[1]) * scale
+    crops = CROPS if facts.on_gpu else CROPS[:2]
+    crop = max([crop for crop in crops if crop <= 0.75 * shown], default=crops[0])
+    on = "a GPU" if facts.on_gpu else "a processor: smaller ones give more steps"
+    return {"crop": crop}, f"photos are shown {shown:.0f} pixels long; up to {crops[-1]} on {on}"
 
 
 def _loss(facts: Facts, given: Mapping[str, Any]) -> Choice:

@@ -99,7 +99,8 @@ class Facts:
     def asymmetry(self) -> float:
         """How differently the classes fill the upper and the lower half, 0 to 1.
 
-        Half the sum of the differences of the classes' shares in the two halves, over all photos.
+        Of the class that differs most: the pixels that one half has more than the other, as a share
+        of all its pixels. The commonest class does not count.
         """
         upper = self.survey.upper_pixels.sum(axis=0)
         lower = self.survey.class_pixels.sum(axis=0) - upper

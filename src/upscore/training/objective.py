@@ -1,6 +1,7 @@
 """What training minimises and how it steps: network, loss, rates and the averaged weights."""
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -223,12 +224,10 @@ def keep_depthwise_float32(network: nn.Module) -> None:
         if not isinstance(conv, nn.Conv2d) or not conv.weight.requires_grad:
             continue
         if conv.groups == conv.in_channels > 1:
-            conv.forward = _in_float32(conv.forward)  # type: ignore[method-assign]
+            # A partial's copy belongs to the copied convolution, as a closure's would not.
+            conv.forward = partial(_in_float32, conv)  # type: ignore[method-assign]
 
 
-def _in_float32(forward: Any) -> Any:
-    def run(x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return cast(Tensor, forward(x.float()).to(x.dtype))
-
-    return run
+def _in_float32(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        return type(conv).forward(conv, x.float()).to(x.dtype)

@@ -1,13 +1,15 @@
 """A plan: a recipe made from the data and the machine, with a reason for every choice."""
 
-import os
+import json
 import time as clock
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from upscore import data as datasets
@@ -16,14 +18,17 @@ from upscore.data.classes import read_mapping
 from upscore.data.holdout import Fold, hold_out
 from upscore.data.progress import progress_bar
 from upscore.errors import ArgumentError, DataError
+from upscore.evaluation.confusion import class_table
 from upscore.io.atomic import make_folder, write_bytes, write_json
-from upscore.models import Spec, preprocessing
-from upscore.training import sheet, timing
+from upscore.models import Spec, preprocessing, read_checkpoint
+from upscore.models.spec import spec_from
+from upscore.training import sheet, sizes, timing
 from upscore.training.choices import choose
 from upscore.training.facts import Facts
 from upscore.training.processes import agreed, process
 from upscore.training.recipe import RECIPES, Recipe
 
+CAUTION = 1.1  # how much longer steps may take than those that were timed
 VALIDATIONS = 12  # in a run, where they cost no more than ...
 VALIDATION_SHARE = 0.1  # ... this part of its time
 BYTES_A_PIXEL = 4096  # of a crop, that a step needs: 2200 were measured with the default network
@@ -77,11 +82,11 @@ class Plan:
         table = Table(box=None, pad_edge=False)
         for heading in ("choice", "value", "why"):
             table.add_column(heading)
-        table.add_row("photos", f"{len(self.training)} + {held}", self.split)
+        table.add_row("photos", f"{len(self.training)} + {held}", escape(self.split))
         for field in fields(Recipe):
             if field.name in self.reasons:
                 value = str(getattr(self.recipe, field.name))
-                table.add_row(field.name, value, self.reasons[field.name])
+                table.add_row(field.name, escape(value), escape(self.reasons[field.name]))
         console.print(table)
         console.print(f"about {_duration(self.seconds)} on this machine")
         for line in self.advice:
@@ -143,18 +148,22 @@ def plan(
         Path(data), options, allow, group_by, Fold.parse(fold) if fold else None, out
     )
     given = changes | ({} if mapping is None else {"mapping": mapping})
+    # What a recipe says is as fixed as what is given, but for its length where there is a time.
+    everything = {field.name for field in fields(Recipe)} - ({"steps"} if seconds else set())
+    fixed = given.keys() | (everything if base else set())
 
     def decide() -> tuple[Recipe, dict[str, str], float]:
-        chosen, reasons = (
-            ({}, {}) if base else choose(Facts(training, process().device.type == "cuda"), given)
-        )
+        chosen: dict[str, Any] = {}
+        reasons = dict.fromkeys(changes, "as given")
+        if base is None:
+            chosen, why = choose(Facts(training, process().device.type == "cuda"), given)
+            reasons |= why
         made = replace(base or Recipe(), **{**chosen, **given})
-        reasons |= dict.fromkeys(given.keys() - {"mapping"}, "as given")
         left = None if seconds is None else seconds - (clock.monotonic() - begun)
-        return _timed(made, reasons, training, validation, left, fixed=given.keys())
+        return _timed(made, reasons, training, validation, left, fixed=fixed)
 
     made, reasons, estimate = agreed(decide)
-    return Plan(made, reasons, training, validation, split, estimate, _advice(training.dataset))
+    return Plan(made, reasons, training, validation, split, estimate, _advice(made, training))
 
 
 def spec_of(recipe: Recipe, survey: Survey) -> Spec:
@@ -162,7 +171,7 @@ def spec_of(recipe: Recipe, survey: Survey) -> Spec:
     data = survey.dataset
     mean, std = preprocessing(recipe.encoder)
     middle = (recipe.scale[0] * recipe.scale[1]) ** 0.5
-    return Spec(
+    spec = Spec(
         architecture=recipe.architecture,
         encoder=recipe.encoder,
         width=recipe.width,
@@ -180,6 +189,7 @@ def spec_of(recipe: Recipe, survey: Survey) -> Spec:
             "recipe": asdict(recipe),
         },
     )
+    return spec_from(json.loads(json.dumps(asdict(spec))))  # what could not be loaded is said now
 
 
 def _base(recipe: str | Recipe | None) -> Recipe | None:
@@ -205,20 +215,27 @@ def _parts(
             f"{root}: no split 'train' to learn from; it has {', '.join(available)}: rename one, "
             "or put the photos into images/ and the masks into masks/"
         )
-    found: dict[str, Dataset] = {
-        name: datasets.find(root, name, **options)
-        for name in ("train", "val", "test")
-        if name in available
-    }
+    # "all" is what an undivided folder has: it is divided here, by its classes and groups.
+    names = ("all",) if "all" in available else ("train", "val", "test")
+    found = {name: datasets.find(root, name, **options) for name in names if name in available}
+    if "all" in found:
+        found["train"] = found.pop("all")
     if "val" in found and fold is None:
-        survey = _surveyed(found, ("train", "val"), allow, out)["train"]
-        return survey, found["val"], "train and val of the data"
+        if group_by is not None:
+            raise ArgumentError(f"{root} has its own val: group_by divides data without one")
+        surveys = _surveyed(found, ("train", "val"), allow, out)
+        class_table(found["val"].class_names, found["train"].class_names)  # or a DataError
+        if not surveys["val"].class_pixels.any():
+            raise DataError(f"{root}: the masks of 'val' are void everywhere: nothing to score")
+        return surveys["train"], found["val"], "train and val of the data"
     if fold is not None and "val" in found:
         together = (*found["train"].samples, *found.pop("val").samples)
         found["train"] = replace(found["train"], samples=together)
     survey = _surveyed(found, ("train",), allow, out)["train"]
     parts = hold_out(survey, group_by=group_by, fold=fold)
-    held = survey.part(parts.validation).dataset if parts.validation else None
+    if not survey.part(parts.validation).class_pixels.any():
+        return survey, None, f"{parts.reason}; nothing is marked in those, so all are learned from"
+    held = survey.part(parts.validation).dataset
     return survey.part(parts.training), held, parts.reason
 
 
@@ -269,12 +286,14 @@ def _timed(
     held = len(validation) if validation else 0
     scoring = photo * (held + min(held, sheet.ROWS))
     # The size for prediction is chosen by four validations, with 5.4 times the pixels in all.
-    afterwards = AROUND + 5.4 * photo * held
+    afterwards = AROUND + 5.4 * photo * min(held, sizes.PHOTOS)
     if left is not None and "steps" not in fixed:
         left -= clock.monotonic() - begun
-        steps = max(1, int((1 - VALIDATION_SHARE) * (left - afterwards) / step))
-        recipe = replace(recipe, steps=steps)
+        steps = int((1 - VALIDATION_SHARE) * (left - afterwards) / (CAUTION * step))
+        recipe = replace(recipe, steps=max(1, steps))
         reasons["steps"] = f"what fits the time: a step takes {step:.2f} s here"
+        if steps < 1:
+            reasons["steps"] = f"the time is too short: all but the steps take {afterwards:.0f} s"
     if "evaluate_every" not in fixed:
         affordable = VALIDATION_SHARE * recipe.steps * step / max(scoring, 1e-9)
         times = int(min(max(1, affordable), VALIDATIONS))
@@ -304,19 +323,15 @@ def _free_memory() -> int:
     device = process().device
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not on Linux
-        return 8 << 30
+    return int(psutil.virtual_memory().available)
 
 
-def _advice(dataset: Dataset) -> tuple[str, ...]:
+def _advice(recipe: Recipe, survey: Survey) -> tuple[str, ...]:
     """Where the bundled model knows some of the classes, that one can start from it."""
-    from upscore.models import read_checkpoint
-
-    known = set(read_checkpoint("bundled").spec.class_names) - {"background"}
-    shared = [name for name in dataset.class_names if name in known]
-    if not shared:
+    bundled = read_checkpoint("bundled").spec
+    known = set(bundled.class_names) - {"background"}
+    shared = [name for name in survey.dataset.class_names if name in known]
+    if not shared or recipe.pretrained is not True or recipe.encoder != bundled.encoder:
         return ()
     return (
         f"the bundled model knows {', '.join(shared)}: --set pretrained=bundled starts from it "

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscore.data.progress import progress_bar
+from upscore.errors import RunError
 from upscore.io.atomic import replacing
 from upscore.training.batches import batches
 from upscore.training.losses import weight_of
@@ -16,6 +17,7 @@ from upscore.training.processes import process
 STEPS = 60
 LOWEST, HIGHEST = 1e-5, 0.3
 SMOOTHING = 0.8  # of the running mean of the losses
+FEWEST = 5  # losses that a curve is drawn through
 DIVERGED = 3.0  # times the lowest loss: higher rates need not be tried
 
 
@@ -50,10 +52,13 @@ def _try_rates(plan: Plan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            losses.append(float(loss.detach()))
-            progress(len(losses), STEPS)
-            if not np.isfinite(losses[-1]) or losses[-1] > DIVERGED * min(losses):
+            found = float(loss.detach())
+            if not np.isfinite(found) or found > DIVERGED * min(losses, default=found):
                 break
+            losses.append(found)
+            progress(len(losses), STEPS)
+    if len(losses) < FEWEST:
+        raise RunError(f"the loss diverges even at a rate of {LOWEST:g}: look at photos and masks")
     return rates[: len(losses)], np.array(losses)
 
 

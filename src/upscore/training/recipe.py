@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 from upscore.errors import ArgumentError
 from upscore.training.losses import terms_of
@@ -101,10 +101,20 @@ class Recipe:
         for name in ("steps", "evaluate_every", "batch_size", "accumulate", "crop"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.long_side is not None and self.long_side < 1:
-            raise ArgumentError(f"long_side must be at least 1 or None, not {self.long_side}")
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+        if self.long_side is not None and not (type(self.long_side) is int and self.long_side > 0):
+            raise ArgumentError(f"long_side must be pixels or None, not {self.long_side!r}")
+        numbers = all(isinstance(value, int | float) for value in self.scale)
+        if not numbers or len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
             raise ArgumentError(f"scale must be a pair (low, high), not {self.scale!r}")
+        for name in ("class_weights", "precision"):
+            allowed, value = get_args(get_type_hints(Recipe)[name]), getattr(self, name)
+            if value not in allowed:
+                expected = ", ".join(allowed)
+                raise ArgumentError(f"{name} is {value!r}, but one of {expected} was expected")
+        if self.width != "classes" and not (type(self.width) is int and self.width > 0):
+            raise ArgumentError(f'width is {self.width!r}, but "classes" or channels were expected')
+        if self.seed < 0:
+            raise ArgumentError(f"seed must be at least 0, not {self.seed}")
         terms_of(self.loss)
 
 

@@ -8,6 +8,7 @@ metrics.csv  curves.png  validation.jpg
 
 import csv
 import json
+import math
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -81,7 +82,7 @@ class Run:
         """The recipe of the run in a folder, and how its photos were divided: group_by, fold."""
         path = folder / "plan.json"
         try:
-            values = json.loads(path.read_text())
+            values = json.loads(path.read_text(encoding="utf-8"))
             names = {field.name for field in fields(Recipe)}
             known = {k: v for k, v in values["recipe"].items() if k in names}
             known = {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
@@ -202,8 +203,10 @@ class Run:
     def save(self, name: str, network: FCN, spec: Spec) -> None:
         """Write a checkpoint, `best` or `last`, with its scores on its card."""
         if self.main:
-            now = self.history[-1] if self.history else {}
-            save(self.folder / name, network, replace(spec, card={**spec.card, "validation": now}))
+            rows = [row for row in self._scored if row["mean_iou"] == self.best]
+            row = (rows if name == "best" and rows else self.history)[-1:]
+            card = {**spec.card, "validation": row[0] if row else {}}
+            save(self.folder / name, network, replace(spec, card=card))
 
     def save_picture(self, name: str, picture: Image) -> None:
         """Write a picture into the folder, whole or not at all."""
@@ -240,6 +243,11 @@ class Run:
                 self._losses.append(loss)
                 if step % RECENT == 0 or step == total:
                     recent = float(torch.stack(self._losses[-RECENT:]).mean())
+                    if not math.isfinite(recent):
+                        raise RunError(
+                            f"the loss is {recent} at step {step}: it diverged. Begin again with "
+                            "lower rates (--set decoder_rate=..., --set encoder_rate=...)"
+                        )
                     text = f"loss {recent:.3f}"
                     if self._scored:
                         text += f"  best validation mIoU {self.best:.3f}"

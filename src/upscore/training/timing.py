@@ -19,6 +19,7 @@ from upscore.training.recipe import Recipe
 
 _STEPS, _WARM = 6, 2  # steps that are timed, and the first of them that do not count
 _PHOTOS = 3  # that are scored
+_LOADERS = 2  # processes that decode photos, if the user asks for no others
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -62,7 +63,7 @@ def measure(
             torch.cuda.synchronize()
         now = time.perf_counter()
         # Photos are decoded beside the network's work: on two cores that takes half of their time.
-        times.append(now - loaded + (loaded - begun) / (os.cpu_count() or 1))
+        times.append(now - loaded + (loaded - begun) / min(_LOADERS, os.cpu_count() or 1))
         begun = now
     return Timing(float(np.median(times[_WARM:])), _photo_seconds(model, recipe, spec, validation))
 

@@ -24,7 +24,7 @@ from upscore.training.processes import process
 from upscore.training.recipe import Recipe
 from upscore.training.run import Run
 from upscore.training.sheet import draw_sheet
-from upscore.training.sizes import best_size
+from upscore.training.sizes import best_size, few
 
 
 def train(
@@ -71,12 +71,13 @@ def train(
     """
     loggers.checked(log)  # now, not after the plan
     out = Path(out)
-    if resume and (out / "plan.json").is_file():
-        recipe, group_by, fold, time = *Run.begun_with(out), None
+    begun = resume and (out / "plan.json").is_file()
+    if begun:
+        recipe, group_by, fold = Run.begun_with(out)
     made = plan(
         data,
         recipe=recipe,
-        time=time,
+        time=None if begun else time,
         layout=layout,
         mapping=mapping,
         skip=skip,
@@ -141,7 +142,9 @@ def fit(
     crops = batches(training, recipe, range(step, total), rank=rank, world=world, workers=workers)
     with run.progress(step, total) as advance:
         for images, target in crops:
-            set_rates(optimizer, recipe, step / total)
+            if run.stale(recipe.patience):
+                break
+            set_rates(optimizer, recipe, (step + 0.5) / total)
             torch.manual_seed(seeded(recipe.seed, step))  # stochastic depth and dropout
             loss = gradients(
                 accelerator, model, images.to(device), target.to(device), recipe, weights
@@ -162,8 +165,7 @@ def fit(
                 loggers.note(accelerator, run.history[-1], picture, step)
             if scored or step % save_every == 0:
                 run.save_state(step, network, average, optimizer, accelerator.scaler)
-            if run.stale(recipe.patience):
-                break
+    run.save("last", averaged, spec)
     if validation is None:
         run.save("best", averaged, spec)
     else:
@@ -203,13 +205,14 @@ def _choose_size(
     accelerator: Accelerator, run: Run, last: FCN, spec: Spec, validation: Dataset
 ) -> None:
     """Score the best weights with photos at several sizes, and keep the size that is best."""
-    run.save("last", last, spec)
     accelerator.wait_for_everyone()
     device = next(last.parameters()).device
     best = last if run.last_is_best else load_model(run.folder / "best", device)[0]
 
+    photos = few(validation)
+
     def score(candidate: Spec) -> metrics.Scores:
-        return _validate(accelerator, best, candidate, validation)
+        return _validate(accelerator, best, candidate, photos)
 
     chosen, scores = best_size(spec, score)
     run.save("best", best, chosen)
