@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from upscore.training.losses import loss_of, terms_of, weight_of
+from upscore.training.losses import loss_of, weight_of
+from upscore.training.recipe import terms_of
 
 STRIDE = 4
 
@@ -89,5 +90,5 @@ def test_a_batch_of_void_has_no_loss(batch, name):
 
 @pytest.mark.parametrize("name", ["", "dise", "ce+", "ce+ce", "CE"])
 def test_unknown_losses_are_refused(name):
-    with pytest.raises(ValueError, match="expected a sum of ce, focal, dice, tversky"):
+    with pytest.raises(ValueError, match="expected a sum of ce, dice, focal, tversky"):
         terms_of(name)

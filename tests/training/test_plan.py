@@ -134,6 +134,21 @@ def test_a_plan_is_followed_and_kept(folder, tmp_path, monkeypatch):
     assert Run.begun_with(out)[0].steps == 4
 
 
+def test_an_evaluation_scores_what_was_held_out(folder, tmp_path):
+    undivided = tmp_path / "data"
+    shutil.copytree(folder / "train", undivided)
+    shutil.copy(folder / "classes.txt", undivided)
+    for root in (folder, undivided):
+        out = tmp_path / f"run of {root.name}"
+        run = upscore.train(root, out, workers=0, log=(), show=False, **SMALL | {"steps": 1})
+        held = {str(i) for i in range(10)} - set(run.identity["photos"])
+        assert set(upscore.evaluate(root, out, progress=False).image_names) == held
+    # Data with a val of their own are scored on that.
+    shutil.copytree(folder, tmp_path / "other")
+    make_photos(tmp_path / "other" / "val", 3)
+    assert len(upscore.evaluate(tmp_path / "other", out, progress=False).image_names) == 3
+
+
 def test_three_photos_are_all_learned_from(folder, tmp_path):
     root = tmp_path / "data"
     shutil.copytree(folder, root)

@@ -1,6 +1,7 @@
 """Score a model on a data set, at the masks' own size, from one pooled confusion matrix."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,15 +104,22 @@ def matched(
     skip: Collection[str | Path],
 ) -> tuple[Dataset, Any]:
     """Return the data set in classes the model knows, and the mapping that brought it there."""
-    dataset = datasets.find(root, split, layout=layout, mapping=mapping, skip=skip)
+    options: dict[str, Any] = {"layout": layout, "skip": skip}
+    held_out = _held_out(root, spec, layout) if split == "val" else None
+    split = held_out or split
+    dataset = datasets.find(root, split, mapping=mapping, **options)
     if mapping is None and not set(dataset.class_names) <= set(spec.class_names):
         mapping = spec.card.get("mapping")
         if mapping is not None:
             try:
-                dataset = datasets.find(root, split, layout=layout, mapping=mapping, skip=skip)
+                dataset = datasets.find(root, split, mapping=mapping, **options)
             except DataError as error:  # the mapping is of other data
                 raise unknown_classes(dataset.class_names, spec.class_names) from error
     class_table(dataset.class_names, spec.class_names)
+    if held_out:
+        names = set(spec.card["held_out"])
+        samples = tuple(sample for sample in dataset.samples if sample.name in names)
+        dataset = replace(dataset, samples=samples, split=f"held out of {split} in training")
     if dataset.problems:
         shown = "\n  ".join(map(str, dataset.problems[:5]))
         raise DataError(
@@ -121,6 +129,21 @@ def matched(
     if not dataset.samples:
         raise DataError(f"{root}: the split {split!r} is empty; nothing to score")
     return dataset, mapping
+
+
+def _held_out(root: Path, spec: Spec, layout: str | Patterns | None) -> str | None:
+    """The split that training held photos out of, where the data have no val of their own.
+
+    What was held out then is what "val" means: a tenth of an undivided folder, chosen anew, might
+    have been learned from.
+    """
+    names = spec.card.get("held_out")
+    available = datasets.splits(root, layout=layout)
+    if not names or ("val" in available and "all" not in available):
+        return None
+    split = "all" if "all" in available else "train"
+    found = {sample.name for sample in datasets.find(root, split, layout=layout).samples}
+    return split if found.issuperset(names) else None
 
 
 def _protocol(

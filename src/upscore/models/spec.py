@@ -87,6 +87,9 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
     _expect(isinstance(card, dict), "card", card, "an object")
     mapping = card.get("mapping")
     _expect(mapping is None or _is_mapping(mapping), "card.mapping", mapping, "names of classes")
+    held_out = card.get("held_out", [])
+    good = isinstance(held_out, list | tuple) and all(isinstance(name, str) for name in held_out)
+    _expect(good, "card.held_out", held_out, "names of photos")
     return Spec(
         architecture=architecture,
         encoder=encoder,

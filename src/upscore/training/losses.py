@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from upscore.data.classes import VOID
-from upscore.errors import ArgumentError
 from upscore.heads.cross_entropy import cross_entropy
 from upscore.heads.grid import choose_grid, interpolate_tensor
 
@@ -24,15 +23,6 @@ FALSE, MISSED = 0.3, 0.7  # what pixels cost in the Tversky loss (Salehi et al. 
 SMOOTH = 1.0  # pixels added above and below, so that tiny classes give no steep gradients
 
 Term = Callable[[Tensor, Tensor], Tensor]
-
-
-def terms_of(loss: str) -> tuple[str, ...]:
-    """The terms of a loss by name; ArgumentError for one that does not exist."""
-    terms = tuple(loss.split("+"))
-    if not set(terms) <= {"ce", *_FULL} or len(set(terms)) < len(terms):
-        known = ", ".join(("ce", *_FULL))
-        raise ArgumentError(f"loss is {loss!r}; expected a sum of {known}, such as 'ce+dice'")
-    return terms
 
 
 def loss_of(

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from upscore.data import Survey
 from upscore.errors import ArgumentError
 from upscore.models import FCN, Spec, build, load
-from upscore.training.losses import loss_of, terms_of, weight_of
-from upscore.training.recipe import Recipe
+from upscore.training.losses import loss_of, weight_of
+from upscore.training.recipe import Recipe, terms_of
 
 
 def build_network(recipe: Recipe, classes: int) -> FCN:

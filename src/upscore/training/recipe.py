@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_type_hints
 
 from upscore.errors import ArgumentError
-from upscore.training.losses import terms_of
+
+TERMS = ("ce", "dice", "focal", "tversky")  # of losses; `upscore.training.losses` defines them
 
 # What a field may be, by the type of its default.
 _KINDS: dict[type, type | tuple[type, ...]] = {
@@ -116,6 +117,20 @@ class Recipe:
         if self.seed < 0:
             raise ArgumentError(f"seed must be at least 0, not {self.seed}")
         terms_of(self.loss)
+
+
+def terms_of(loss: str) -> tuple[str, ...]:
+    """The terms of a loss by name; ArgumentError for one that does not exist.
+
+    >>> terms_of("ce+dice")
+    ('ce', 'dice')
+    """
+    terms = tuple(loss.split("+"))
+    if not set(terms) <= set(TERMS) or len(set(terms)) < len(terms):
+        raise ArgumentError(
+            f"loss is {loss!r}; expected a sum of {', '.join(TERMS)}, such as 'ce+dice'"
+        )
+    return terms
 
 
 # The first two of tf_efficientnet_lite0's seven groups: generic, and the dearest at full size.

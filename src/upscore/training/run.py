@@ -182,10 +182,12 @@ class Run:
 
     def record(self, step: int, scores: Scores | None) -> bool:
         """Note a step in the history, the table and the curves; are its weights the best?"""
+        loss = float(torch.stack(self._losses).mean())
+        _check_finite(loss, step)
         row = {
             "step": step,
             "epoch": round(step * self._photos_a_step, 3),
-            "loss": float(torch.stack(self._losses).mean()),
+            "loss": loss,
         }
         if scores is not None:
             row |= {"mean_iou": scores.mean_iou, "pixel_accuracy": scores.pixel_accuracy}
@@ -243,11 +245,7 @@ class Run:
                 self._losses.append(loss)
                 if step % RECENT == 0 or step == total:
                     recent = float(torch.stack(self._losses[-RECENT:]).mean())
-                    if not math.isfinite(recent):
-                        raise RunError(
-                            f"the loss is {recent} at step {step}: it diverged. Begin again with "
-                            "lower rates (--set decoder_rate=..., --set encoder_rate=...)"
-                        )
+                    _check_finite(recent, step)
                     text = f"loss {recent:.3f}"
                     if self._scored:
                         text += f"  best validation mIoU {self.best:.3f}"
@@ -256,6 +254,15 @@ class Run:
                         bar.console.print(f"step {step}/{total}  {text}")
 
             yield advance
+
+
+def _check_finite(loss: float, step: int) -> None:
+    """Raise a RunError where training has diverged; what was saved before stays."""
+    if not math.isfinite(loss):
+        raise RunError(
+            f"the loss is {loss} at step {step}: it diverged. Begin again with lower rates "
+            "(--set decoder_rate=..., --set encoder_rate=...)"
+        )
 
 
 def _draw_curves(history: list[dict[str, float]], path: Path) -> None:

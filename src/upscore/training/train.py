@@ -1,6 +1,7 @@
 """Training: a folder of photos and masks becomes a checkpoint."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -128,6 +129,10 @@ def fit(
     )
     rank, world = accelerator.process_index, accelerator.num_processes
     spec = spec_of(recipe, training)
+    if validation is not None and validation.split != "val":
+        # So that an evaluation can score what was held out, and nothing that was learned from.
+        held = [sample.name for sample in validation.samples]
+        spec = replace(spec, card={**spec.card, "held_out": held})
     model, optimizer = learner(recipe, spec, training, device)
     network, weights = model.network, model.class_weights
     average = _averaged(network, recipe.ema).to(device)
