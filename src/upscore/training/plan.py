@@ -33,7 +33,7 @@ VALIDATIONS = 12  # in a run, where they cost no more than ...
 VALIDATION_SHARE = 0.1  # ... this part of its time
 BYTES_A_PIXEL = 4096  # of a crop, that a step needs: 2200 were measured with the default network
 MEMORY_SHARE = 0.5  # of what is free, that a step may take
-AROUND = 15.0  # seconds: to import what is needed, and to write the model for the first time
+AROUND = 20.0  # seconds: to import what is needed, and to write the model for the first time
 
 
 @dataclass(frozen=True)
