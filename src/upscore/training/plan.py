@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -233,6 +234,8 @@ def _parts(
         found["train"] = replace(found["train"], samples=together)
     survey = _surveyed(found, ("train",), allow, out)["train"]
     parts = hold_out(survey, group_by=group_by, fold=fold)
+    if not parts.validation:
+        return survey, None, parts.reason
     if not survey.part(parts.validation).class_pixels.any():
         return survey, None, f"{parts.reason}; nothing is marked in those, so all are learned from"
     held = survey.part(parts.validation).dataset
@@ -318,8 +321,6 @@ def _fitting(recipe: Recipe) -> tuple[Recipe, dict[str, str]]:
 
 def _free_memory() -> int:
     """Bytes that are free where the network runs."""
-    import torch
-
     device = process().device
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]

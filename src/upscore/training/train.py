@@ -118,7 +118,8 @@ def fit(
     """Train by a recipe on the photos of a survey; `train` without its looking around.
 
     Every draw is a function of the seed and the global step: a resumed run goes on as if it had
-    never stopped, and the number of processes does not change what a step sees or does.
+    never stopped, and the number of processes does not change what a step sees, nor what it does
+    but for the overlap losses, which each process takes of its own share.
     """
     device = process().device
     accelerator = Accelerator(
@@ -170,9 +171,8 @@ def fit(
                 loggers.note(accelerator, run.history[-1], picture, step)
             if scored or step % save_every == 0:
                 run.save_state(step, network, average, optimizer, accelerator.scaler)
-    run.save("last", averaged, spec)
     if validation is None:
-        run.save("best", averaged, spec)
+        run.save("last", averaged, spec)
     else:
         _choose_size(accelerator, run, averaged, spec, validation)
     accelerator.end_training()
@@ -213,7 +213,6 @@ def _choose_size(
     accelerator.wait_for_everyone()
     device = next(last.parameters()).device
     best = last if run.last_is_best else load_model(run.folder / "best", device)[0]
-
     photos = few(validation)
 
     def score(candidate: Spec) -> metrics.Scores:

@@ -10,16 +10,17 @@ from upscore.data.layouts.layout import (
     ALL,
     Layout,
     Listing,
+    annotated,
     by_stem,
     drawn_classes,
     in_order,
     no_partner,
     relative,
 )
-from upscore.data.problems import Problem, bad_shapes
+from upscore.data.problems import Problem
 from upscore.data.sample import Sample
 from upscore.data.shapes import Bitmap, Drawing, Ring, Shape, ellipse, polygon, rectangle
-from upscore.data.text import as_list, as_numbers, as_object, as_size, as_text, read_json
+from upscore.data.text import as_list, as_numbers, as_object, as_size, as_text
 from upscore.errors import DataError
 
 # What LabelMe's own converters make of these two labels.
@@ -58,7 +59,7 @@ def _read(root: Path, split: str) -> Listing:
 
 def _folder(folder: Path) -> tuple[list[Sample], list[Problem]]:
     photos, problems = by_stem(folder)
-    notes, samples = _notes(folder), []
+    notes, samples = _notes(folder), list[Sample]()
     for stem in sorted(photos.keys() | notes.keys()):
         photo, note = photos.get(stem), notes.get(stem)
         if note is None and photo is not None:
@@ -66,15 +67,8 @@ def _folder(folder: Path) -> tuple[list[Sample], list[Problem]]:
         elif photo is None and note is not None:
             problems.append(no_partner(note, f"no photo named {stem}.* beside it", "photo"))
         elif photo and note:
-            try:
-                drawing, faults = _drawing(read_json(note))
-            except DataError as error:
-                message = str(error).removeprefix(f"{note}: ")
-                remedy = "export it again, or skip it"
-                problems.append(Problem(note, "unreadable", message, remedy))
-                continue
-            problems += bad_shapes(note, faults)
-            samples.append(Sample(stem, photo, note, drawing))
+            found, wrong = annotated(stem, photo, note, _drawing)
+            samples, problems = samples + found, problems + wrong
     return samples, problems
 
 

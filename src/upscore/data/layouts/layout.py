@@ -4,11 +4,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
+from typing import Any
 
 from upscore import images
 from upscore.data.classes import Colour
-from upscore.data.problems import Problem
+from upscore.data.problems import Problem, bad_shapes
 from upscore.data.sample import Sample
+from upscore.data.shapes import Drawing
+from upscore.data.text import read_json
+from upscore.errors import DataError
 
 ALL = "all"  # the one split of a layout that has none: it is divided into "train" and "val"
 _USUAL = {
@@ -120,6 +124,24 @@ def match(
             remedy = "add both files or take the line out"
             problems.append(Problem(photos_in / name, "missing", message, remedy))
     return samples, problems
+
+
+def annotated(
+    name: str,
+    photo: Path,
+    note: Path,
+    draw: Callable[[dict[str, Any]], tuple[Drawing, list[str]]],
+) -> tuple[list[Sample], list[Problem]]:
+    """A photo with what the JSON file that is its own draws; none where that cannot be read.
+
+    draw: makes shapes of the file's content, and says what is wrong with those it leaves out.
+    """
+    try:
+        drawing, faults = draw(read_json(note))
+    except DataError as error:
+        message = str(error).removeprefix(f"{note}: ")
+        return [], [Problem(note, "unreadable", message, "export it again, or skip it")]
+    return [Sample(name, photo, note, drawing)], bad_shapes(note, faults)
 
 
 def no_partner(file: Path, message: str, what: str) -> Problem:

@@ -8,6 +8,7 @@ from upscore.data.layouts.layout import (
     ALL,
     Layout,
     Listing,
+    annotated,
     colour_of,
     drawn_classes,
     images_in,
@@ -15,7 +16,7 @@ from upscore.data.layouts.layout import (
     only_undivided,
     relative,
 )
-from upscore.data.problems import Problem, bad_shapes
+from upscore.data.problems import Problem
 from upscore.data.sample import Sample
 from upscore.data.shapes import Bitmap, Drawing, Shape, polygon, rectangle
 from upscore.data.text import as_list, as_numbers, as_object, as_size, as_text, read_json
@@ -69,19 +70,13 @@ def _classes(meta: Path) -> dict[str, Colour | None]:
 def _folder(folder: Path) -> tuple[list[Sample], list[Problem]]:
     photos = {path.name: path for path in images_in(folder / "img")}
     notes = {path.stem: path for path in sorted((folder / "ann").glob("*.json"))}
-    samples, problems = [], []
+    samples: list[Sample] = []
+    problems: list[Problem] = []
     for name in sorted(photos.keys() | notes.keys()):
         photo, note = photos.get(name), notes.get(name)
         if photo and note:
-            try:
-                drawing, faults = _drawing(read_json(note))
-            except DataError as error:
-                message = str(error).removeprefix(f"{note}: ")
-                remedy = "export it again, or skip it"
-                problems.append(Problem(note, "unreadable", message, remedy))
-                continue
-            problems += bad_shapes(note, faults)
-            samples.append(Sample(photo.stem, photo, note, drawing))
+            found, wrong = annotated(photo.stem, photo, note, _drawing)
+            samples, problems = samples + found, problems + wrong
         elif photo:
             problems.append(no_partner(photo, f"no ann/{name}.json", "annotations"))
         elif note:
