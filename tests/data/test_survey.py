@@ -43,14 +43,14 @@ def test_a_turned_photo_has_the_size_that_is_seen(sound):
 
 def test_every_file_is_opened_exactly_once(sound, monkeypatch):
     opened = Counter()
-    plain = images.decode._stream
+    plain = images.decode.stream_of
 
     def count(source):
         opened[source] += 1
         return plain(source)
 
     dataset = data.find(sound)
-    monkeypatch.setattr(images.decode, "_stream", count)
+    monkeypatch.setattr(images.decode, "stream_of", count)
     data.survey(dataset)
     files = [file for sample in dataset.samples for file in (sample.image, sample.mask)]
     assert opened == dict.fromkeys(files, 1)

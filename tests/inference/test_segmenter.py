@@ -101,9 +101,9 @@ def test_a_graph_that_depends_on_the_size_is_none():
         def forward(self, x):
             return x[..., :: x.shape[-1] // 8]
 
-    mean = (0.5, 0.5, 0.5)
-    assert trace(FromPhotos(nn.Conv2d(3, 2, 1), mean, mean)) is not None
-    assert trace(FromPhotos(Fixed(), mean, mean)) is None
+    spec = models.read_checkpoint().spec
+    assert trace(FromPhotos(nn.Conv2d(3, 2, 1), spec)) is not None
+    assert trace(FromPhotos(Fixed(), spec)) is None
 
 
 def without_graph(folder):

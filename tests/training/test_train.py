@@ -19,6 +19,7 @@ from training_worker import TINY
 import upscore
 from upscore import data, models
 from upscore.data.masks import Decoder
+from upscore.models.normalisation import Normalise
 from upscore.models.weights import read_tensors
 from upscore.training.batches import Crops, batches, drawn, repeat_factors
 from upscore.training.losses import weight_of
@@ -336,7 +337,7 @@ def test_objective_is_the_plain_composition():
     half = (0.5,) * 3
     spec = models.Spec("fcn4s", TINY.encoder, 8, ("a", "b", "c"), ((0, 0, 0),) * 3, half, half)
     weights = torch.tensor([1.0, 2.0, 3.0])
-    objective = Objective(network, TINY, mean=half, std=half, class_weights=weights).eval()
+    objective = Objective(network, TINY, Normalise(spec), weights).eval()
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     target = torch.randint(0, 3, (2, 64, 64), dtype=torch.uint8)
     target[0, :40] = 255

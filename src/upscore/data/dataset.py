@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +25,20 @@ from upscore.data.layouts.patterns import Patterns
 from upscore.data.masks import ENCODINGS, UNKNOWN, Decoder, recognise
 from upscore.data.problems import Problem
 from upscore.data.sample import Sample
-from upscore.errors import ArgumentError, DataError
+from upscore.errors import ArgumentError, DataError, ImageError
 
 _SHOWN = 8  # class names in a sentence
+_LOOKED_AT = 16  # photos from which their kind is recognised
 
 
 @dataclass(frozen=True)
 class Dataset:
     """The photos and masks of one split, and the classes of its masks.
 
-    `problems` holds what was wrong in the listing itself, such as a photo without a mask;
-    `upscore.data.check` looks into the files. `source` says which files were listed.
+    `bands` is how many bands of measurements the photos have, such as 16-bit TIFF files; None for
+    pictures, read as bytes of RGB. `problems` holds what was wrong in the listing itself, such as a
+    photo without a mask; `upscore.data.check` looks into the files. `source` says which files were
+    listed.
     """
 
     root: Path
@@ -44,6 +48,7 @@ class Dataset:
     class_names: tuple[str, ...]
     palette: tuple[Colour, ...]
     decoder: Decoder = field(repr=False)
+    bands: int | None = None
     problems: tuple[Problem, ...] = field(default=(), repr=False)
     source: str = field(default="", repr=False)
 
@@ -57,7 +62,7 @@ class Dataset:
         more = ", ..." if len(self.class_names) > _SHOWN else ""
         count = len(self.class_names)
         classes = f"{count} class{'es' * (count != 1)}: {shown}{more}"
-        return f"{self.source}, {classes}; {self._how()}"
+        return f"{self.source}, {classes}; {self._how()}{_measured(self.bands)}"
 
     def _how(self) -> str:
         drawings = [sample.drawing for sample in self.samples if sample.drawing]
@@ -69,10 +74,14 @@ class Dataset:
             "shapes": f"masks drawn from {' and '.join(kinds) or 'shapes'}",
         }[self.decoder.encoding]
 
-    def read(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Photo (uint8, H x W x 3, RGB) and mask (uint8, H x W: 0..C-1, 255 = void) number `i`."""
-        sample = self.samples[i]
-        image = photos.read(sample.image)
+    def photo(self, i: int) -> NDArray[Any]:
+        """Photo number `i`: uint8, H x W x 3, RGB; or float32, H x W x bands."""
+        file = self.samples[i].image
+        return photos.read(file) if self.bands is None else photos.read_bands(file, self.bands)
+
+    def read(self, i: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Photo number `i`, and its mask (uint8, H x W: 0..C-1, 255 = void)."""
+        sample, image = self.samples[i], self.photo(i)
         try:
             mask = self.decoder.class_ids(self.decoder.pixels_of(sample))
         except DataError as error:
@@ -115,7 +124,7 @@ def find(
 ) -> Dataset:
     """Find the photos and masks of one split under a folder, by looking at it.
 
-    Opens no photos and some 16 masks, to recognise their encoding; `upscore.data.check` opens all.
+    Opens some 16 photos and masks, to recognise their kind; `upscore.data.check` opens all.
     Annotation files (JSON, XML) are read whole.
 
     Args:
@@ -162,9 +171,33 @@ def find(
         new_names,
         palette,
         _decoder(encoding, classes, names, colours, ids),
+        _bands([sample.image for sample in samples]),
         tuple(p for p in problems if leave.isdisjoint(_called(root, p.file))),
         f"{found.layout.title} ({listing.source})",
     )
+
+
+def _bands(files: Sequence[Path]) -> int | None:
+    """How many bands of measured values photos have, judged by some of them; None for pictures."""
+    found: dict[int | None, Path] = {}
+    for file in files[:: max(1, len(files) // _LOOKED_AT)]:
+        try:
+            found.setdefault(photos.bands_of(file), file)
+        except ImageError:
+            continue  # the checks report it
+    if len(found) > 1 and found.keys() != {None, 1}:  # 16-bit grey can be shown as a picture
+        shown = ", ".join(f"{file} {_in_words(bands)}" for bands, file in found.items())
+        raise DataError(f"photos of one data set must have the same bands: {shown}")
+    return None if None in found else next(iter(found), None)
+
+
+def _in_words(bands: int | None) -> str:
+    return "is a picture" if bands is None else f"has {bands} band{'s' * (bands != 1)}"
+
+
+def _measured(bands: int | None) -> str:
+    """What photos are, where they are no pictures."""
+    return "" if bands is None else f"; photos of {bands} band{'s' * (bands != 1)} of measurements"
 
 
 def _encoding(

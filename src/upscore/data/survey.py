@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from upscore import images
 from upscore.data import faults, measure
 from upscore.data.dataset import Dataset
 from upscore.data.masks import Pixels
@@ -43,6 +42,8 @@ class Survey:
         thickness: float64 N x C, how thick in pixels the things of each class are, as
             `upscore.data.measure.thickness`; NaN where there are none, and where it was not
             measured: some 200 masks tell enough.
+        values: of photos of measurements, float32 N x P x B: some pixels of each of the B bands;
+            None for pictures.
     """
 
     dataset: Dataset
@@ -51,6 +52,7 @@ class Survey:
     sizes: Counts
     upper_pixels: Counts
     thickness: Floats
+    values: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -58,7 +60,8 @@ class Survey:
     def part(self, indices: Sequence[int]) -> "Survey":
         """The same of some of the samples; problems stay with the whole."""
         samples = tuple(self.dataset.samples[i] for i in indices)
-        arrays = ("class_pixels", "sizes", "upper_pixels", "thickness")
+        arrays = ["class_pixels", "sizes", "upper_pixels", "thickness"]
+        arrays += ["values"] if self.values is not None else []
         rows = {name: getattr(self, name)[list(indices)] for name in arrays}
         return replace(self, dataset=replace(self.dataset, samples=samples), problems=(), **rows)
 
@@ -117,6 +120,7 @@ def survey(
         np.array([row.size for row in rows], np.int64).reshape(len(dataset), 2),
         np.array([row.upper_pixels for row in rows], np.int64).reshape(shape),
         np.array([row.thickness for row in rows], np.float64).reshape(shape),
+        _stacked(rows) if dataset.bands is not None else None,
     )
 
 
@@ -152,6 +156,15 @@ class _Row(NamedTuple):
     class_pixels: Counts
     upper_pixels: Counts
     thickness: Floats
+    values: NDArray[np.float32] | None
+
+
+def _stacked(rows: Sequence[_Row]) -> NDArray[np.float32]:
+    """The values of all photos; of those that cannot be used, as if they were another's."""
+    found = [row.values for row in rows if row.values is not None]
+    if not found:
+        return np.zeros((len(rows), 0, 0), np.float32)
+    return np.stack([found[0] if row.values is None else row.values for row in rows])
 
 
 def _look_into_all(
@@ -178,10 +191,12 @@ def _look(dataset: Dataset, allow: Collection[str], every: int, index: int) -> _
     problems: list[Problem] = []
     counts = upper = np.zeros(classes, np.int64)
     thickness, size = np.full(classes, np.nan), (0, 0)
-    photo = _decoded(partial(images.read, sample.image), sample.image, problems)
+    photo = _decoded(partial(dataset.photo, index), sample.image, problems)
     mask = _decoded(partial(decoder.pixels_of, sample), sample.at_fault, problems)
+    values = None
     if photo is not None:
         size = photo.shape[:2]
+        values = None if dataset.bands is None else measure.some_values(photo)
     if photo is not None and mask is not None:
         problems += faults.sizes_differ(sample, photo, mask)
     if mask is not None:
@@ -195,7 +210,7 @@ def _look(dataset: Dataset, allow: Collection[str], every: int, index: int) -> _
             no_class = error
         wrong = faults.wrong_values(sample.at_fault, mask, decoder, no_class)
         problems += islice((problem for problem in wrong if problem.kind not in allow), 1)
-    return _Row(problems, size, counts, upper, thickness)
+    return _Row(problems, size, counts, upper, thickness, values)
 
 
 def _decoded(decode: Callable[[], Pixels], file: Path, problems: list[Problem]) -> Pixels | None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,9 +57,10 @@ class TrainTransform:
     `ColorJitter`, of `torchvision.transforms.v2`; but the window is cut out before it is resized,
     so the cost does not grow with the photo. Masks are resized by the nearest pixel.
 
-    Takes a photo (uint8, H x W x 3), a mask (uint8, H x W) and, if the crop shall hold a certain
-    pixel, its row and column. Gives uint8 tensors 3 x crop x crop and crop x crop. Every draw comes
-    from the generator: the same state, the same result.
+    Takes a photo (uint8, H x W x 3, or float32, H x W x B), a mask (uint8, H x W) and, if the crop
+    shall hold a certain pixel, its row and column. Gives tensors of their types, 3 x crop x
+    crop (or B) and crop x crop. Measurements have no hue: their brightness and contrast change.
+    Every draw comes from the generator: the same state, the same result.
 
     >>> photo, mask = np.zeros((3, 5, 3), np.uint8), np.ones((3, 5), np.uint8)
     >>> image, labels = TrainTransform(8)(photo, mask, torch.Generator().manual_seed(0))
@@ -86,7 +88,7 @@ class TrainTransform:
 
     def __call__(
         self,
-        image: NDArray[np.uint8],
+        image: NDArray[Any],
         mask: NDArray[np.uint8],
         generator: torch.Generator,
         focus: tuple[int, int] | None = None,
@@ -109,7 +111,8 @@ class TrainTransform:
         ids = F.resize(ids, size, InterpolationMode.NEAREST_EXACT)
 
         padding = [columns.before, rows.before, columns.after, rows.after]
-        mean = part.float().mean((1, 2)).round().tolist()
+        mean = part.float().mean((1, 2))
+        mean = (mean.round() if part.dtype == torch.uint8 else mean).tolist()
         if any(padding):
             part = F.pad(part, padding, fill=mean)
             ids = F.pad(ids, padding, fill=[VOID])
@@ -120,7 +123,8 @@ class TrainTransform:
         if self.flip_ud and draws[8] < 0.5:
             part, ids = F.vertical_flip(part), F.vertical_flip(ids)
         if self.colour:
-            part = _jitter(part, draws[4:8])
+            jitter = _jitter if part.dtype == torch.uint8 else _jitter_values
+            part = jitter(part, draws[4:8])
         return part.contiguous(), ids[0].contiguous()
 
 
@@ -134,17 +138,18 @@ def _turned(
     image: Tensor, mask: Tensor, angle: float, crop: int, fill: list[float]
 ) -> tuple[Tensor, Tensor]:
     """Turn both about their middle and cut out a square; Pillow turns bytes fastest."""
-    photo = Image.fromarray(image.permute(1, 2, 0).numpy())
-    labels = Image.fromarray(mask[0].numpy())
-    photo = photo.rotate(
-        angle, Image.Resampling.BILINEAR, fillcolor=tuple(int(value) for value in fill)
+    smooth, nearest = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
+    whole = int if image.dtype == torch.uint8 else float
+    bands = (
+        Image.fromarray(band.contiguous().numpy()).rotate(angle, smooth, fillcolor=whole(value))
+        for band, value in zip(image, fill, strict=True)
     )
-    labels = labels.rotate(angle, Image.Resampling.NEAREST, fillcolor=VOID)
-    start = (photo.width - crop) // 2
-    middle = np.s_[start : start + crop, start : start + crop]
+    labels = Image.fromarray(mask[0].numpy()).rotate(angle, nearest, fillcolor=VOID)
+    start = (labels.width - crop) // 2
+    middle = np.s_[..., start : start + crop, start : start + crop]
     return (
-        torch.from_numpy(np.asarray(photo)[middle].copy()).permute(2, 0, 1),
-        torch.from_numpy(np.asarray(labels)[middle].copy())[None],
+        torch.from_numpy(np.stack([np.asarray(band) for band in bands])[middle].copy()),
+        torch.from_numpy(np.asarray(labels)[None][middle].copy()),
     )
 
 
@@ -176,3 +181,11 @@ def _jitter(image: Tensor, draws: list[float]) -> Tensor:
     mean = luma @ pixels.mean(1)
     pixels = torch.addmm(((1 - gain) * mean).expand(3, 1), gain * rotate @ saturate, pixels)
     return pixels.round_().clamp_(0, 255).to(torch.uint8).reshape(image.shape)
+
+
+def _jitter_values(photo: Tensor, draws: list[float]) -> Tensor:
+    """Brightness and contrast of measured values, in units of their own spread."""
+    brightness, contrast = BRIGHTNESS * (2 * draws[0] - 1), CONTRAST * (2 * draws[1] - 1)
+    std, mean = torch.std_mean(photo.flatten(1), 1, correction=0)
+    mean, std = mean[:, None, None], std[:, None, None]
+    return (photo - mean) * (1 + contrast) + mean + brightness * std

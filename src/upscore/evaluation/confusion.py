@@ -1,6 +1,7 @@
 """Count a model's hits and misses on a data set."""
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +35,11 @@ def confusion_of(
     classes = len(segmenter.spec.class_names)
     table = class_table(dataset.class_names, segmenter.spec.class_names)
 
-    def label(
-        pair: tuple[NDArray[np.uint8], NDArray[np.uint8]],
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def label(pair: tuple[NDArray[Any], NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], ...]:
         photo, mask = pair
         return segmenter.labels(photo), table[mask]
 
-    def count(pair: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> tuple[Counts, Counts]:
+    def count(pair: tuple[NDArray[np.uint8], ...]) -> tuple[Counts, Counts]:
         labels, target = pair
         matrix = metrics.confusion(labels, target, classes)
         columns = [np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]

@@ -120,6 +120,7 @@ def matched(
         names = set(spec.card["held_out"])
         samples = tuple(sample for sample in dataset.samples if sample.name in names)
         dataset = replace(dataset, samples=samples, split=f"held out of {split} in training")
+    dataset = replace(dataset, bands=spec.bands)  # read as the model takes them
     if dataset.problems:
         shown = "\n  ".join(map(str, dataset.problems[:5]))
         raise DataError(

@@ -17,7 +17,7 @@ from upscore.evaluation import metrics
 from upscore.evaluation.confusion import class_table
 from upscore.evaluation.metrics import VOID, Counts
 from upscore.evaluation.result import Evaluation
-from upscore.images import overlay
+from upscore.images import overlay, preview
 from upscore.inference.segmenter import Segmenter
 from upscore.io.atomic import write_bytes
 
@@ -83,9 +83,10 @@ def confusion_picture(confusion: Counts, class_names: tuple[str, ...]) -> bytes:
 def _comparison(segmenter: Segmenter, dataset: Dataset, index: int) -> bytes:
     """Photo, truth, prediction and mistakes side by side, as a JPEG."""
     spec = segmenter.spec
-    photo, mask = dataset.read(index)
+    pixels, mask = dataset.read(index)
+    photo = preview(pixels, spec.ranges)
     target = class_table(dataset.class_names, spec.class_names)[mask]
-    labels = segmenter.labels(photo)
+    labels = segmenter.labels(pixels)
     mistakes = np.full(photo.shape, _RIGHT, np.uint8)
     mistakes[labels != target] = _WRONG
     mistakes[target == VOID] = _LEFT_OUT

@@ -28,7 +28,8 @@ from upscore.models.spec import Spec
 from upscore.version import __version__
 
 Bytes = NDArray[np.uint8]
-Pairs = Callable[[], Iterator[tuple[Bytes, Bytes | None]]]
+Photo = NDArray[Any]
+Pairs = Callable[[], Iterator[tuple[Photo, Bytes | None]]]
 
 # Ranges of activations settle within some tens of photos; more only take time.
 CALIBRATION_PHOTOS = 64
@@ -49,7 +50,8 @@ def export(
 ) -> Parity:
     """Write a model as a file for other programs, if it labels photos as the model does.
 
-    The file takes `photos`, uint8 of N x H x W x 3 (RGB), and normalises them by itself. Before it
+    The file takes `photos`, uint8 of N x H x W x 3 (RGB), or float32 of N x H x W x B where the
+    model was trained on measurements of B bands, and normalises them by itself. Before it
     is written, it runs in its own runtime and is compared with the model, in float32 with ONNX
     Runtime, on photos that are resized as for predictions, or to the size of the file.
 
@@ -118,10 +120,15 @@ def _comparison(
 
     At most so many of them, spread over the split.
     """
+    if data is None and model.spec.bands is not None:
+        raise ArgumentError(
+            f"the model takes photos of {model.spec.bands} bands of measurements: give a folder of "
+            "such photos and their masks as data, to compare on"
+        )
     if data is None:
         files = list(images.samples().values())
 
-        def photos() -> Iterator[tuple[Bytes, Bytes | None]]:
+        def photos() -> Iterator[tuple[Photo, Bytes | None]]:
             return (_fitted(model, images.read(file), None, size) for file in files)
 
         return "photos that come with upscore", photos
@@ -129,7 +136,7 @@ def _comparison(
     table = class_table(dataset.class_names, model.spec.class_names)
     step = 1 if most is None else -(-len(dataset) // most)
 
-    def pairs() -> Iterator[tuple[Bytes, Bytes | None]]:
+    def pairs() -> Iterator[tuple[Photo, Bytes | None]]:
         for index in range(0, len(dataset), step):
             photo, mask = dataset.read(index)
             yield _fitted(model, photo, table[mask], size)
@@ -139,7 +146,7 @@ def _comparison(
 
 def _calibration(
     model: Segmenter, data: str | Path | None, split: str, mapping: Any, options: Options
-) -> Iterator[Bytes]:
+) -> Iterator[Photo]:
     """Photos that show which ranges activations reach: not those of the comparison, if possible."""
     if options.precision != "int8":
         return
@@ -152,21 +159,17 @@ def _calibration(
 
 
 def _fitted(
-    model: Segmenter, photo: Bytes, mask: Bytes | None, size: tuple[int, int] | None
-) -> tuple[Bytes, Bytes | None]:
+    model: Segmenter, photo: Photo, mask: Bytes | None, size: tuple[int, int] | None
+) -> tuple[Photo, Bytes | None]:
     """A photo and its mask as a user of the file resizes them: as for predictions, or to `size`."""
-    if size is None:
-        photo = model.resized(photo[None])[0]
-    else:
-        to = size[1], size[0]
-        photo = np.array(Image.fromarray(photo).resize(to, Image.Resampling.BILINEAR))
+    photo = model.resized(photo[None])[0] if size is None else images.resized(photo, size)
     if mask is not None and mask.shape != photo.shape[:2]:
         to = photo.shape[1], photo.shape[0]
         mask = np.array(Image.fromarray(mask).resize(to, Image.Resampling.NEAREST))
     return photo, mask
 
 
-def _labels(candidate: Candidate, options: Options, stride: int, photo: Bytes) -> Bytes:
+def _labels(candidate: Candidate, options: Options, stride: int, photo: Photo) -> Bytes:
     """The labels of an export, whichever head it has."""
     found = np.asarray(candidate.run(photo[None]))
     if options.head == "labels":

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from upscore.errors import CheckpointError
@@ -15,21 +14,21 @@ from upscore.inference.segmenter import Segmenter
 from upscore.io.atomic import write_bytes
 from upscore.models.checkpoint import Checkpoint
 
-Bytes = NDArray[np.uint8]
+Photos = NDArray[Any]
 
 
 class Candidate(Protocol):
     """An export before it is compared with its model."""
 
-    def run(self, photos: Bytes) -> Any:
-        """What comes out of it for photos N x H x W x 3: scores, or labels."""
+    def run(self, photos: Photos) -> Any:
+        """What comes out of it for photos N x H x W x B: scores, or labels."""
 
     def write(self, file: Path, metadata: dict[str, str]) -> None:
         """Write it where it belongs."""
 
 
 def candidate_of(
-    checkpoint: Checkpoint, options: Options, folder: Path, photos: Iterator[Bytes]
+    checkpoint: Checkpoint, options: Options, folder: Path, photos: Iterator[Photos]
 ) -> Candidate:
     """Build what the options ask for; `folder` is for temporary files, `photos` to calibrate."""
     if options.format == "checkpoint":
@@ -43,7 +42,7 @@ def candidate_of(
 
 
 def _onnx_file(
-    checkpoint: Checkpoint, options: Options, folder: Path, photos: Iterator[Bytes]
+    checkpoint: Checkpoint, options: Options, folder: Path, photos: Iterator[Photos]
 ) -> Path:
     """The ONNX file that is an export, or becomes one."""
     import onnx
@@ -72,7 +71,7 @@ class OnnxCandidate:
 
         self.file, self.engine = file, OnnxRuntimeEngine(file)
 
-    def run(self, photos: Bytes) -> Any:
+    def run(self, photos: Photos) -> Any:
         """Scores or labels."""
         return self.engine.scores(photos)
 
@@ -99,7 +98,7 @@ class OpenVinoCandidate:
         self._save()
         self.engine = self._engine()
 
-    def run(self, photos: Bytes) -> Any:
+    def run(self, photos: Photos) -> Any:
         """Scores or labels."""
         return self.engine.scores(photos)
 
@@ -141,7 +140,7 @@ class CheckpointCandidate:
         graph = read_checkpoint(folder).graph
         self.segmenter: Segmenter = load(folder, "onnxruntime" if graph else "torch", "cpu")
 
-    def run(self, photos: Bytes) -> Any:
+    def run(self, photos: Photos) -> Any:
         """Scores."""
         return self.segmenter.scores(photos)
 

@@ -2,8 +2,9 @@
 
     photos -> padding to whole cells -> the checkpoint's graph -> cut to the photo -> head
 
-photos: uint8, N x H x W x 3, RGB; normalisation is part of the graph. `scores` are those of
-`Segmenter.scores`, `labels` those of `Segmenter.labels` without resizing of photos.
+photos: uint8, N x H x W x 3, RGB, or float32 of the model's bands; normalisation is part of the
+graph. `scores` are those of `Segmenter.scores`, `labels` those of `Segmenter.labels` without
+resizing of photos.
 """
 
 from collections.abc import Iterable
@@ -114,7 +115,8 @@ def _surround(graph: Any, spec: Spec, options: Options) -> None:
         shape: list[Any] = ["N", len(spec.class_names), rows, columns]
         output = helper.make_tensor_value_info("scores", TensorProto.FLOAT, shape)
     _replace(graph.node, [*before, *graph.node, *steps.nodes])
-    photos = helper.make_tensor_value_info("photos", TensorProto.UINT8, ["N", height, width, 3])
+    dtype, bands = (TensorProto.UINT8, 3) if spec.bands is None else (TensorProto.FLOAT, spec.bands)
+    photos = helper.make_tensor_value_info("photos", dtype, ["N", height, width, bands])
     _replace(graph.input, [photos])
     _replace(graph.output, [output])
 

@@ -119,8 +119,8 @@ def checked_names(accept: Collection[str]) -> tuple[str, ...]:
 
 def compare(
     model: Segmenter,
-    labels_of: Callable[[Bytes], Bytes],
-    pairs: Iterable[tuple[Bytes, Bytes | None]],
+    labels_of: Callable[[NDArray[Any]], Bytes],
+    pairs: Iterable[tuple[NDArray[Any], Bytes | None]],
     *,
     source: str,
     precision: str,
@@ -128,7 +128,7 @@ def compare(
 ) -> Parity:
     """Compare an export's labels with its model's on the same pixels.
 
-    labels_of: the export, from a photo H x W x 3 to labels H x W.
+    labels_of: the export, from a photo H x W x B to labels H x W.
     pairs: photos at the size at which both label them, and their masks in the model's classes or
         None.
     """

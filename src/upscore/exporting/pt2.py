@@ -4,7 +4,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -67,11 +66,10 @@ class ProgramCandidate:
     def __init__(self, checkpoint: Checkpoint, options: Options, folder: Path) -> None:
         assert options.size is not None
         spec = checkpoint.spec
-        network: nn.Module = FromPhotos(network_of(spec, checkpoint.weights), spec.mean, spec.std)
-        if options.precision == "float16":
-            network = StoredInHalf(network)
+        whole = FromPhotos(network_of(spec, checkpoint.weights), spec)
+        photos = whole.blank(2, *options.size)  # 2: of 1, torch makes a constant
+        network = StoredInHalf(whole) if options.precision == "float16" else whole
         module = WithHead(network, options.size, spec.stride, options.head).eval()
-        photos = torch.zeros((2, *options.size, 3), dtype=torch.uint8)  # 2: of 1, torch makes 1
         with torch.no_grad():
             self.program = torch.export.export(
                 module, (photos,), dynamic_shapes=({0: torch.export.Dim("N")},)
@@ -80,7 +78,7 @@ class ProgramCandidate:
         self.loaded: Any = torch.export.load(folder / "model.pt2").module()
 
     @torch.inference_mode()
-    def run(self, photos: NDArray[np.uint8]) -> Any:
+    def run(self, photos: NDArray[Any]) -> Any:
         """Scores or labels."""
         return self.loaded(torch.from_numpy(photos)).numpy()
 

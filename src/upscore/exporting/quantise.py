@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 
-def quantise(source: Path, target: Path, photos: Iterable[NDArray[np.uint8]]) -> None:
+def quantise(source: Path, target: Path, photos: Iterable[NDArray[Any]]) -> None:
     """Write the model of a file with 8-bit convolutions.
 
     Weights are quantised for each channel; the ranges of activations are those that the photos

@@ -1,6 +1,7 @@
 """Photos from anywhere, decoded safely; label maps as pictures."""
 
 from upscore.errors import ImageError
+from upscore.images.bands import as_bands, bands_of, preview, read_bands, resized
 from upscore.images.bundled import samples
 from upscore.images.decode import (
     FORMATS,
@@ -18,9 +19,14 @@ __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "ImageError",
+    "as_bands",
+    "bands_of",
     "from_pillow",
     "opened",
+    "preview",
     "read",
+    "read_bands",
+    "resized",
     "rgb",
     "samples",
     "size",

@@ -13,13 +13,15 @@ from PIL import ExifTags, Image
 from PIL import TiffImagePlugin as TiffImagePlugin
 from PIL import WebPImagePlugin as WebPImagePlugin
 
-from upscore.errors import ImageError
+from upscore.errors import ImageError, MissingPackageError
+from upscore.images import npy
+
+Source = str | PathLike[str] | bytes
 
 # Pillow knows dozens more, which only widen the surface.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm")
-)
+_TYPES = "jpg jpeg png webp tif tiff bmp gif ppm pgm pbm npy"
+SUFFIXES = frozenset(f".{name}" for name in _TYPES.split())
 MAX_PIXELS = 100_000_000
 
 _UPRIGHT = {
@@ -33,12 +35,13 @@ _UPRIGHT = {
 }
 
 
-def read(source: str | PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode a photo as it is meant to be seen.
 
     Equivalent: `torchvision.io.decode_image(data, mode="RGB", apply_exif_orientation=True)`, for
     more formats. Palettes, grey, CMYK and 16 bits become 8-bit RGB; transparent parts show white;
-    EXIF orientation is applied; of several frames or pages the first is taken.
+    EXIF orientation is applied; of several frames or pages the first is taken. A .npy file of
+    bytes, H x W or H x W x 3, is a photo too.
 
     Args:
         source: a path, or the bytes of the file.
@@ -71,28 +74,39 @@ def from_pillow(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> NDArray[
         raise ImageError(f"the image cannot be decoded ({error}); replace the file") from error
 
 
-def size(source: str | PathLike[str] | bytes) -> tuple[int, int]:
+def size(source: Source) -> tuple[int, int]:
     """Width and height of an image as it is stored, from its header alone."""
-    with _stream(source) as stream:
+    with stream_of(source) as stream:
         return _identify(stream).size
 
 
 @contextmanager
 def opened(
-    source: str | PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS
+    source: Source, *, max_pixels: int = MAX_PIXELS, decode: bool = True
 ) -> Iterator[Image.Image]:
     """Yield the decoded image as it is stored: its own mode (a mask keeps its indices), not turned.
 
-    Anything that is raised by a decoder or inside the block becomes an `ImageError` with the file's
-    name, so the block should do no more than convert the pixels.
+    With `decode=False` only its header is read. What is raised inside the block is as `named` says.
+    """
+    with named(source), stream_of(source) as stream:
+        image = _identify(stream, max_pixels)
+        _bounded(image, max_pixels)
+        if decode:
+            image.load()
+        yield image
+
+
+@contextmanager
+def named(source: Source) -> Iterator[None]:
+    """Make anything that is raised while a file is decoded an `ImageError` with the file's name.
+
+    The block should do no more than convert the pixels.
     """
     name = "the image" if isinstance(source, bytes) else str(Path(source))
     try:
-        with _stream(source) as stream:
-            image = _identify(stream)
-            _bounded(image, max_pixels)
-            image.load()
-            yield image
+        yield
+    except MissingPackageError as error:
+        raise MissingPackageError(f"{name}: {error}") from None
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
     except Exception as error:  # Broken bytes make decoders raise nearly anything.
@@ -135,7 +149,8 @@ def _to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     return np.rint(values * (255 / top)).astype(np.uint8)
 
 
-def _stream(source: str | PathLike[str] | bytes) -> IO[bytes]:
+def stream_of(source: Source) -> IO[bytes]:
+    """The bytes of a file; an ImageError where there are none."""
     if isinstance(source, bytes):
         stream, size = cast(IO[bytes], BytesIO(source)), len(source)
     else:
@@ -149,20 +164,22 @@ def _stream(source: str | PathLike[str] | bytes) -> IO[bytes]:
     return stream
 
 
-def _identify(stream: IO[bytes]) -> Image.Image:
-    """Parse the header alone.
+def _identify(stream: IO[bytes], max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Parse the header alone, but for arrays of NumPy.
 
     This is `PIL.Image.open` without its global pixel limit, which would warn of sizes that the
     caller has allowed.
     """
     Image.preinit()  # registers the other formats
     prefix = stream.read(16)
+    if prefix.startswith(npy.MAGIC):
+        return npy.image(stream, max_pixels)
     for name in FORMATS:
         factory, accept = Image.OPEN[name]
         if accept is None or accept(prefix) is True:
             stream.seek(0)
             return cast(Callable[[IO[bytes], str], Image.Image], factory)(stream, "")
-    raise ImageError(f"not an image in a known format ({', '.join(FORMATS)})")
+    raise ImageError(f"not an image in a known format ({', '.join(FORMATS)}, NumPy)")
 
 
 def _upright(image: Image.Image) -> Image.Image:

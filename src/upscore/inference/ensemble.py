@@ -6,7 +6,7 @@ from typing import Any
 
 from upscore.errors import ArgumentError
 from upscore.inference.fusion import Coarse, fused
-from upscore.inference.segmenter import Bytes, Segmenter
+from upscore.inference.segmenter import Photos, Segmenter
 from upscore.inference.tta import Tta
 
 
@@ -51,7 +51,7 @@ class Ensemble(Segmenter):
         """Return these models, each with this test-time augmentation."""
         return Ensemble([member.with_tta(tta) for member in self._members])
 
-    def coarse(self, photos: Bytes) -> Coarse:
+    def coarse(self, photos: Photos) -> Coarse:
         """Return the scores of photos that `labels` are made of, on the finest member's grid."""
         found = [member.coarse(photos) for member in self._members]
         return fused(sorted(found, key=lambda coarse: prod(coarse.cells), reverse=True))
@@ -64,7 +64,7 @@ class _Engines:
         self.members = members
         self.name = " + ".join(dict.fromkeys(member.engine.name for member in members))
 
-    def scores(self, photos: Bytes) -> Any:
+    def scores(self, photos: Photos) -> Any:
         """Coarse scores of all of them; what fits every photo fits those that need no padding."""
         return Ensemble(self.members).scores(photos)
 
@@ -73,6 +73,11 @@ def _check_classes(members: Sequence[Segmenter], names: Sequence[str]) -> None:
     """Raise ArgumentError unless all members name the classes of the first, in its order."""
     expected = members[0].spec.class_names
     for member, name in zip(members[1:], names[1:], strict=True):
+        if member.spec.bands != members[0].spec.bands:
+            raise ArgumentError(
+                f"models of one ensemble must take the same photos: {names[0]} takes "
+                f"{_photos(members[0])}, {name} {_photos(member)}"
+            )
         found = member.spec.class_names
         if found == expected:
             continue
@@ -87,3 +92,9 @@ def _check_classes(members: Sequence[Segmenter], names: Sequence[str]) -> None:
             f"  {name}: {', '.join(found)}\n"
             "train them on the same data with the same mapping, or use them one by one"
         )
+
+
+def _photos(member: Segmenter) -> str:
+    """What a model takes, in words."""
+    bands = member.spec.bands
+    return "pictures" if bands is None else f"measurements of {bands} bands"

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from upscore import images
 from upscore.arrays import framework
 from upscore.errors import ArgumentError, CheckpointError
 from upscore.heads.argmax import argmax
@@ -17,6 +17,7 @@ from upscore.inference.tta import Augmentation, Tta, augmentation
 from upscore.models.spec import COARSEST, Spec
 
 Bytes = NDArray[np.uint8]
+Photos = NDArray[Any]  # uint8 of RGB, or float32 of as many bands as the spec has
 ALONE = Augmentation()
 
 
@@ -27,8 +28,8 @@ class Engine(Protocol):
     def name(self) -> str:
         """What to call it: "onnxruntime", "torch", ..."""
 
-    def scores(self, photos: Bytes) -> Any:
-        """Coarse scores N x C x H/s x W/s of photos N x H x W x 3, H and W multiples of 32."""
+    def scores(self, photos: Photos) -> Any:
+        """Coarse scores N x C x H/s x W/s of photos N x H x W x B, H and W multiples of 32."""
 
 
 class Segmenter:
@@ -83,13 +84,13 @@ class Segmenter:
         """
         return Segmenter(self.spec, self.engine, augmentation(tta))
 
-    def scores(self, photos: Bytes) -> Any:
+    def scores(self, photos: Photos) -> Any:
         """Return the coarse scores of photos as they stand, not resized to `spec.long_side`.
 
         Photos are padded at the bottom and right to a multiple of 32 pixels by repeating the last
         row and column; the scores of the padding are cut off.
 
-        photos: uint8, N x H x W x 3, RGB.
+        photos: uint8, N x H x W x 3, RGB; of a model of measurements float32, N x H x W x B.
         Returns float32, N x C x ⌈H/s⌉ x ⌈W/s⌉ for the stride s of the spec: an array, or a tensor
         of the torch engine. Score (i, j) is centred on image position ((i + 0.5) s, (j + 0.5) s).
         Of several views or models they are the logarithms of the mean probabilities, an array.
@@ -101,16 +102,16 @@ class Segmenter:
         height, width = (-(-side // stride) for side in coarse.size)
         return resampled(coarse, (height, width), (Fraction(stride), Fraction(stride)))
 
-    def coarse(self, photos: Bytes) -> Coarse:
-        """Return the scores of photos (uint8, N x H x W x 3) that `labels` are made of.
+    def coarse(self, photos: Photos) -> Coarse:
+        """Return the scores of photos (N x H x W x 3 or B) that `labels` are made of.
 
         Those of the photos as the spec and `tta` want them shown; of several scales, on the grid of
         the one nearest to 1.
         """
-        _check(photos)
+        _check(photos, self.spec)
         return fused(self._views(photos))
 
-    def _views(self, photos: Bytes) -> Iterator[Coarse]:
+    def _views(self, photos: Photos) -> Iterator[Coarse]:
         """The scores of each view, first that on whose grid all are brought."""
         height, width = photos.shape[1:3]
         for scale in sorted(self._tta.scales, key=lambda scale: abs(scale - 1)):
@@ -120,7 +121,7 @@ class Segmenter:
             for scores in self._mirrored(shown):
                 yield Coarse(scores, (height, width), stride)
 
-    def _mirrored(self, photos: Bytes) -> Iterator[Any]:
+    def _mirrored(self, photos: Photos) -> Iterator[Any]:
         """The scores of photos as they stand, and of their mirror images, mirrored back."""
         height, width = photos.shape[1:3]
         down, right = -height % COARSEST, -width % COARSEST
@@ -137,7 +138,7 @@ class Segmenter:
             scores = framework(scores).numpy(scores)
             yield np.flip(scores, tuple(axis + 1 for axis in axes))[cells]
 
-    def _scores(self, photos: Bytes) -> Any:
+    def _scores(self, photos: Photos) -> Any:
         """The engine's scores of photos that need no padding."""
         scores = self.engine.scores(np.ascontiguousarray(photos))
         if scores.shape[1] != len(self.spec.class_names):
@@ -147,8 +148,8 @@ class Segmenter:
             )
         return scores
 
-    def labels(self, photos: Bytes) -> Bytes:
-        """Return the labels of a photo (H x W x 3) or of photos of one size (N x H x W x 3).
+    def labels(self, photos: Photos) -> Bytes:
+        """Return the labels of a photo (H x W x 3 or B) or of photos of one size (N x H x W x ...).
 
         Equivalent: resize to `spec.long_side`, `scores`, and `upscore.argmax` at the photos' own
         size; with `tta`, of several such scores made one. uint8, H x W or N x H x W: places in
@@ -160,7 +161,7 @@ class Segmenter:
         found: Bytes = framework(labels).numpy(labels)
         return found if photos.ndim == 4 else found[0]
 
-    def resized(self, photos: Bytes, scale: float = 1.0) -> Bytes:
+    def resized(self, photos: Photos, scale: float = 1.0) -> Photos:
         """Return N photos at the size that the spec asks for, times `scale`, in whole cells.
 
         Antialiased, as Pillow's `Image.resize` with `Resampling.BILINEAR`. Photos that have this
@@ -174,17 +175,15 @@ class Segmenter:
         if ratio == 1:
             return photos
         height, width = (max(1, round(side * ratio / stride)) * stride for side in (height, width))
-        resized = np.empty((len(photos), height, width, 3), np.uint8)
-        for photo, target in zip(photos, resized, strict=True):
-            image = Image.fromarray(np.ascontiguousarray(photo))
-            target[...] = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-        return resized
+        return np.stack([images.resized(photo, (height, width)) for photo in photos])
 
 
-def _check(photos: Bytes) -> None:
-    """Raise ArgumentError unless these are photos."""
-    if photos.dtype != np.uint8 or photos.ndim != 4 or photos.shape[3] != 3 or not photos.size:
+def _check(photos: Photos, spec: Spec) -> None:
+    """Raise ArgumentError unless these are photos as the model takes them."""
+    dtype, bands = ("uint8", 3) if spec.bands is None else ("float32", spec.bands)
+    if photos.dtype != dtype or photos.ndim != 4 or photos.shape[3] != bands or not photos.size:
+        what = "3 (RGB, 0..255)" if spec.bands is None else f"{bands} (bands of measured values)"
         raise ArgumentError(
-            f"photos must be uint8 of N x H x W x 3 (RGB, 0..255), not {photos.dtype} of "
+            f"photos must be {dtype} of N x H x W x {what}, not {photos.dtype} of "
             f"{' x '.join(map(str, photos.shape))}"
         )

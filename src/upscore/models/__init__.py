@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from upscore.models.fcn import fcn8s as fcn8s
     from upscore.models.fcn import fcn16s as fcn16s
     from upscore.models.fcn import fcn32s as fcn32s
+    from upscore.models.normalisation import normalise as normalise
     from upscore.models.weights import load as load
-    from upscore.models.weights import normalise as normalise
     from upscore.models.weights import save as save
 
 _HOME = {
     **dict.fromkeys(("DEFAULT_ENCODER", "preprocessing"), "encoder"),
     **dict.fromkeys(("ARCHITECTURES", "FCN", "build"), "fcn"),
     **dict.fromkeys(("fcn1s", "fcn2s", "fcn4s", "fcn8s", "fcn16s", "fcn32s"), "fcn"),
-    **dict.fromkeys(("load", "normalise", "save"), "weights"),
+    "normalise": "normalisation",
+    **dict.fromkeys(("load", "save"), "weights"),
 }
 
 __all__ = ["CheckpointError", "Spec", "read_checkpoint", *sorted(_HOME)]

@@ -20,7 +20,13 @@ DEFAULT_ENCODER = "tf_efficientnet_lite0"
 class Encoder(nn.Module):
     """A timm feature network that answers with one feature map for each reduction asked for."""
 
-    def __init__(self, name: str, reductions: Sequence[int], pretrained: bool | str | Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        reductions: Sequence[int],
+        pretrained: bool | str | Path,
+        bands: int = 3,
+    ) -> None:
         super().__init__()
         _check_name(name)
         self.name, self.reductions = name, tuple(reductions)
@@ -34,7 +40,8 @@ class Encoder(nn.Module):
             )
         # Where a reduction comes more than once, the deepest feature is the richest.
         indices = [max(i for i, r in enumerate(info) if r == want) for want in self.reductions]
-        options: dict[str, Any] = {"out_indices": indices}
+        # For other bands than RGB, timm repeats the first layer's weights in turn.
+        options: dict[str, Any] = {"out_indices": indices, "in_chans": bands}
         if pretrained:
             state = imagenet_weights(name) if pretrained is True else weights_from(pretrained, name)
             # timm itself knows what its feature networks call the same weights.

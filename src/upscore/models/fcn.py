@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from upscore.errors import ArgumentError
 from upscore.geometry import upscore_padding
 from upscore.models.encoder import DEFAULT_ENCODER, Encoder, LayerNorm2d
-from upscore.models.spec import COARSEST, STRIDES, Width
+from upscore.models.spec import COARSEST, STRIDES, Spec, Width
 from upscore.nn import ConvTranspose2d
 
 
 class FCN(nn.Module):
-    """Photo to coarse scores: N x 3 x H x W normalised floats to N x C x ⌈H/s⌉ x ⌈W/s⌉.
+    """Photo to coarse scores: N x B x H x W normalised floats to N x C x ⌈H/s⌉ x ⌈W/s⌉.
 
     Args:
         classes: number of classes C.
@@ -31,6 +31,7 @@ class FCN(nn.Module):
             a learned decoder of that many channels, half of them at stride 2 and a quarter at
             stride 1, with normalisation and a global context gate.
         pretrained: True for ImageNet weights, a path to a timm state dict, or False.
+        bands: B, of the photos: 3 for RGB.
 
     H and W may be anything from 1 up. Score (i, j) is centred on image position
     ((i + 0.5) s, (j + 0.5) s), so `upscore.argmax(scores, size=(H, W), stride=s)` gives the labels.
@@ -44,6 +45,7 @@ class FCN(nn.Module):
         encoder: str = DEFAULT_ENCODER,
         width: Width = 64,
         pretrained: bool | str = False,
+        bands: int = 3,
     ) -> None:
         super().__init__()
         if classes < 1:
@@ -51,8 +53,9 @@ class FCN(nn.Module):
         learned = width != "classes"
         self.stride = stride
         self.strides = tuple(s for s in STRIDES.values() if s >= stride)
-        self.encoder = Encoder(encoder, sorted(s for s in self.strides if s > 1), pretrained)
-        skipped = self.encoder.channels | {1: 3}
+        reductions = sorted(s for s in self.strides if s > 1)
+        self.encoder = Encoder(encoder, reductions, pretrained, bands)
+        self.bands, skipped = bands, self.encoder.channels | {1: bands}
         channels = width if isinstance(width, int) else classes
         self.context = Context(skipped[COARSEST], channels) if learned else None
         for s in self.strides:
@@ -171,3 +174,14 @@ def build(architecture: str, classes: int, **options: Any) -> FCN:
             f"unknown architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}"
         )
     return ARCHITECTURES[architecture](classes, **options)
+
+
+def build_for(spec: Spec) -> FCN:
+    """The untrained network that a spec describes."""
+    return build(
+        spec.architecture,
+        len(spec.class_names),
+        encoder=spec.encoder,
+        width=spec.width,
+        bands=spec.bands or 3,
+    )

@@ -1,14 +1,16 @@
 """The network as an ONNX graph without weights, beside the safetensors file that holds them.
 
-    photos (uint8, N x H x W x 3) -> normalisation -> network -> scores (N x C x H/s x W/s)
+    photos (N x H x W x B) -> normalisation -> network -> scores (N x C x H/s x W/s)
 
-H and W are multiples of 32, N is any number. The network is traced at two sizes: equal graphs show
-that nothing in them depends on the size. (With sizes as symbols, tracing takes minutes.) Every
-parameter keeps its name and becomes external data: a place in the safetensors file.
+Photos are uint8 of RGB, or float32 of as many bands as the spec has ranges. H and W are multiples
+of 32, N is any number. The network is traced at two sizes: equal graphs show that nothing in them
+depends on the size. (With sizes as symbols, tracing takes minutes.) Every parameter keeps its name
+and becomes external data: a place in the safetensors file.
 """
 
 import json
 import warnings
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,29 +18,29 @@ import torch
 from torch import Tensor, nn
 
 from upscore.errors import MissingPackageError
-from upscore.models.fcn import build
-from upscore.models.spec import COARSEST, Spec, Width
+from upscore.models.fcn import build_for
+from upscore.models.normalisation import Normalise
+from upscore.models.spec import COARSEST, Spec
 
 _SIZES = ((1, 2 * COARSEST, 3 * COARSEST), (2, 4 * COARSEST, 2 * COARSEST))  # N, H, W
 _PREFIX = "network."  # what `FromPhotos` puts before the names of the network's parameters
 
 
 class FromPhotos(nn.Module):
-    """A network on 8-bit photos as they are decoded: N x H x W x 3, normalised inside."""
+    """A network on photos as they are decoded: N x H x W x B, normalised inside."""
 
-    photo_mean: Tensor
-    photo_std: Tensor
-
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, network: nn.Module, spec: Spec) -> None:
         super().__init__()
-        self.network = network
-        self.register_buffer("photo_mean", torch.tensor(mean).view(-1, 1, 1) * 255)
-        self.register_buffer("photo_std", torch.tensor(std).view(-1, 1, 1) * 255)
+        self.network, self.normalise, self.bands = network, Normalise(spec), spec.bands
 
     def forward(self, photos: Tensor) -> Tensor:
-        pixels = (photos.permute(0, 3, 1, 2).float() - self.photo_mean) / self.photo_std
-        scores: Tensor = self.network(pixels)
+        scores: Tensor = self.network(self.normalise(photos.permute(0, 3, 1, 2)))
         return scores
+
+    def blank(self, count: int, height: int, width: int) -> Tensor:
+        """Photos of zeros, as an example of what it takes."""
+        dtype = torch.uint8 if self.bands is None else torch.float32
+        return torch.zeros((count, height, width, self.bands or 3), dtype=dtype)
 
 
 def graph_of(spec: Spec, weights: bytes, location: str) -> bytes | None:
@@ -52,9 +54,7 @@ def graph_of(spec: Spec, weights: bytes, location: str) -> bytes | None:
     """
     import onnx
 
-    traced = _traced(
-        spec.architecture, spec.encoder, spec.width, len(spec.class_names), spec.mean, spec.std
-    )
+    traced = _traced(replace(spec, card={}))
     if traced is None:
         warnings.warn(
             f"no graph is written: that of {spec.architecture} on {spec.encoder} depends on the "
@@ -69,21 +69,13 @@ def graph_of(spec: Spec, weights: bytes, location: str) -> bytes | None:
 
 # All weights of a network have one trace, which takes seconds: a training run makes it once.
 @lru_cache(8)
-def _traced(
-    architecture: str,
-    encoder: str,
-    width: Width,
-    classes: int,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-) -> bytes | None:
+def _traced(spec: Spec) -> bytes | None:
     """The graph of a network, made from its description alone."""
-    network = build(architecture, classes, encoder=encoder, width=width)
-    return trace(FromPhotos(network, mean, std).eval())
+    return trace(FromPhotos(build_for(spec), spec).eval())
 
 
-def trace(module: nn.Module) -> bytes | None:
-    """The graph of a module of photos for every size, or None where it depends on the size.
+def trace(module: FromPhotos) -> bytes | None:
+    """The graph of a network on photos for every size, or None where it depends on the size.
 
     Its tensors have names, types and shapes, but no content.
     """
@@ -91,23 +83,22 @@ def trace(module: nn.Module) -> bytes | None:
     return _folded(found.pop()) if len(found) == 1 else None
 
 
-def _trace_at(module: nn.Module, size: tuple[int, int, int]) -> bytes:
-    """The graph of a module of photos, with all that speaks of their size or of this code removed.
+def _trace_at(module: FromPhotos, size: tuple[int, int, int]) -> bytes:
+    """The graph of a network on photos, with all that speaks of their size or of this code removed.
 
     Raises MissingPackageError where torch's exporter is not installed.
     """
-    photos = torch.zeros((*size, 3), dtype=torch.uint8)
-    model = exported(module, photos)
+    model = exported(module, module.blank(*size))
     names = {name for name, _ in module.named_parameters()} | {
         name for name, _ in module.named_buffers() if name.startswith(_PREFIX)
     }
     for tensor in model.graph.initializer:
         if tensor.name in names:
             tensor.ClearField("raw_data")
-    for value, dims in ((model.graph.input[0], "NHW3"), (model.graph.output[0], "NChw")):
+    for value, dims in ((model.graph.input[0], "NHWB"), (model.graph.output[0], "NChw")):
         shape = value.type.tensor_type.shape.dim
         for dim, name in zip(shape, dims, strict=True):
-            if name not in "3C":
+            if name not in "BC":
                 dim.dim_param = name
     return bytes(model.SerializeToString(deterministic=True))
 

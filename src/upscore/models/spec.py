@@ -16,6 +16,8 @@ STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8, "fcn4s": 4, "fcn2s": 2, "fcn1
 MOST_CLASSES = 255  # label maps are uint8, and 255 is void
 MOST_PIXELS_A_SIDE = 100_000
 MOST_CHANNELS = 4096
+MOST_BANDS = 256  # of a photo
+MOST_VALUE = 1e30  # of a band
 LEAST_ZOOM, MOST_ZOOM = 0.001, 16
 
 
@@ -23,8 +25,10 @@ LEAST_ZOOM, MOST_ZOOM = 0.001, 16
 class Spec:
     """What rebuilds a network and says how to use it.
 
-    `architecture`, `encoder` and `width` are the arguments of `upscore.models.build`. `mean` and
-    `std` are of RGB in 0..1; `palette` has one RGB colour a class; `card` is free: the data, the
+    `architecture`, `encoder` and `width` are the arguments of `upscore.models.build`. Photos are
+    pictures, bytes of RGB, or measurements: where there are `ranges`, one (low, high) a band, these
+    clip their values. `mean` and `std` are of values in 0..1: bytes over 255, or a band's range
+    from low to high. `palette` has one RGB colour a class; `card` is free: the data, the
     recipe, the scores and the limits, and the class mapping it was trained with. A network knows
     things at the size at which it was trained, so photos are resized for it: the longer side to
     `long_side` pixels or, where that is None, both sides by the factor `zoom`.
@@ -37,9 +41,15 @@ class Spec:
     palette: tuple[Colour, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    card: Mapping[str, Any] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict, hash=False)
     long_side: int | None = None
     zoom: float = 1.0
+    ranges: tuple[tuple[float, float], ...] | None = None
+
+    @property
+    def bands(self) -> int | None:
+        """How many bands of measured values photos have; None for pictures."""
+        return None if self.ranges is None else len(self.ranges)
 
     @property
     def stride(self) -> int:
@@ -53,7 +63,7 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
     Raises ArgumentError naming the field, what was found and what was expected.
     """
     expected = {f.name for f in fields(Spec)}
-    values = {"zoom": 1.0} | dict(values)  # models of before it have none
+    values = {"zoom": 1.0, "ranges": None} | dict(values)  # models of before have neither
     if values.keys() != expected:
         missing, extra = expected - values.keys(), values.keys() - expected
         raise ArgumentError(f"missing fields {sorted(missing)}, unknown fields {sorted(extra)}")
@@ -65,10 +75,12 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
         whole = len(colour) == 3 and all(_whole(c, 0, 255) for c in colour)
         _expect(whole, "palette", colour, "three whole numbers from 0 to 255")
     _expect(len(palette) == len(names), "palette", palette, f"{len(names)} colours, one a class")
+    ranges = _ranges(values)
+    bands = 3 if ranges is None else len(ranges)
     for name, least in (("mean", -1e6), ("std", 1e-6)):
         numbers = _items(values, name, (int, float))
-        good = len(numbers) == 3 and all(least <= n <= 1e6 for n in numbers)
-        _expect(good, name, numbers, f"three numbers from {least:g} to 1e+06")
+        good = len(numbers) == bands and all(least <= n <= 1e6 for n in numbers)
+        _expect(good, name, numbers, f"{bands} numbers from {least:g} to 1e+06")
     width, long_side = values["width"], values["long_side"]
     good = width == "classes" or _whole(width, 1, MOST_CHANNELS)
     _expect(good, "width", width, f'"classes" or a whole number from 1 to {MOST_CHANNELS}')
@@ -101,7 +113,21 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
         card=card,
         long_side=long_side,
         zoom=float(zoom),
+        ranges=ranges,
     )
+
+
+def _ranges(values: Mapping[str, Any]) -> tuple[tuple[float, float], ...] | None:
+    """The lowest and the highest value of each band, None where there are none."""
+    if values["ranges"] is None:
+        return None
+    pairs = _items(values, "ranges", (list, tuple))
+    _expect(1 <= len(pairs) <= MOST_BANDS, "ranges", pairs, f"1 to {MOST_BANDS} pairs")
+    for pair in pairs:
+        numbers = all(isinstance(n, int | float) and not isinstance(n, bool) for n in pair)
+        good = numbers and len(pair) == 2 and -MOST_VALUE <= pair[0] < pair[1] <= MOST_VALUE
+        _expect(good, "ranges", pair, "two numbers, the first the lower one")
+    return tuple((float(low), float(high)) for low, high in pairs)
 
 
 def _items(values: Mapping[str, Any], name: str, of: type | tuple[type, ...]) -> list[Any]:

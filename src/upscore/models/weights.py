@@ -24,16 +24,9 @@ from upscore.models.checkpoint import (
     tensors_name,
     verified,
 )
-from upscore.models.fcn import FCN, build
+from upscore.models.fcn import FCN, build_for
 from upscore.models.graph import graph_of
 from upscore.models.spec import Spec
-
-
-def normalise(images: Tensor, spec: Spec) -> Tensor:
-    """`(images / 255 - mean) / std`: N x 3 x H x W uint8 RGB to float32, on the same device."""
-    mean = torch.tensor(spec.mean, device=images.device).view(-1, 1, 1) * 255
-    std = torch.tensor(spec.std, device=images.device).view(-1, 1, 1) * 255
-    return (images.float() - mean) / std
 
 
 def save(folder: str | Path, model: FCN, spec: Spec, *, dtype: torch.dtype | None = None) -> None:
@@ -73,9 +66,7 @@ def network_of(spec: Spec, weights: Path) -> FCN:
     """The network of a spec with the weights of a verified file, in evaluation mode."""
     state = _tensors(weights.read_bytes(), weights)
     try:
-        model = build(
-            spec.architecture, len(spec.class_names), encoder=spec.encoder, width=spec.width
-        )
+        model = build_for(spec)
         missing, extra = model.load_state_dict(
             {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=False
         )

@@ -9,7 +9,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -131,7 +130,7 @@ def predict_files(
 class _Job:
     """A photo on its way through the stages, and what becomes its line in the summary."""
 
-    photo: NDArray[np.uint8]
+    photo: NDArray[Any]
     prediction: Prediction
 
     def __init__(self, path: Path, name: str) -> None:

@@ -1,6 +1,7 @@
 """One photo in, its prediction out."""
 
 from os import PathLike
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from upscore.inference.segmenter import Segmenter
 from upscore.inference.tta import Tta
 from upscore.prediction.prediction import Prediction
 
-Photo = str | PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+Photo = str | PathLike[str] | bytes | Image.Image | NDArray[Any]
 
 
 class Predictor:
@@ -62,17 +63,26 @@ class Predictor:
         self.max_pixels = max_pixels
 
     def __call__(self, photo: Photo) -> Prediction:
-        """Predict one photo: a path, a file's bytes, a Pillow image, or uint8 H x W x 3 RGB.
+        """Predict one photo: a path, a file's bytes, a Pillow image, or an array.
+
+        Arrays are uint8 H x W x 3 RGB; for a model of measurements, numbers of any type H x W or
+        with the bands first or last.
 
         Raises:
-            ImageError: the file is no usable photo; an array is not uint8 of H x W x 3.
+            ImageError: the file is no usable photo, or the array none that the model takes.
         """
         pixels = self.read(photo)
-        spec = self.segmenter.spec
-        return Prediction(pixels, self.segmenter.labels(pixels), spec.class_names, spec.palette)
+        spec, labels = self.segmenter.spec, self.segmenter.labels(pixels)
+        shown = images.preview(pixels, spec.ranges)
+        return Prediction(shown, labels, spec.class_names, spec.palette)
 
-    def read(self, photo: Photo) -> NDArray[np.uint8]:
-        """The pixels of a photo, decoded within the limits of this predictor."""
+    def read(self, photo: Photo) -> NDArray[Any]:
+        """The pixels of a photo, as the model takes them, within the limits of this predictor."""
+        bands = self.segmenter.spec.bands
+        if bands is not None:
+            if isinstance(photo, str | PathLike | bytes):
+                return images.read_bands(photo, bands, max_pixels=self.max_pixels)
+            return images.as_bands(np.asarray(photo), bands)
         if isinstance(photo, Image.Image):
             return images.from_pillow(photo, max_pixels=self.max_pixels)
         if not isinstance(photo, np.ndarray):

@@ -1,6 +1,7 @@
 """The photos of each step of a run: they depend on seed, epoch and position alone."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,8 +54,10 @@ class Crops(TorchDataset[tuple[Tensor, Tensor]]):
         )
         self._epoch, self._photos = -1, np.zeros(0, np.int64)
         # Decoding a photo takes as long as augmenting it: small sets are decoded once.
-        self._keeps = int(survey.sizes.prod(axis=1).sum()) * 4 <= _KEPT
-        self._kept: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+        bands = survey.dataset.bands
+        a_pixel = 4 if bands is None else 4 * bands + 1
+        self._keeps = int(survey.sizes.prod(axis=1).sum()) * a_pixel <= _KEPT
+        self._kept: dict[int, tuple[NDArray[Any], NDArray[np.uint8]]] = {}
 
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor]:
         epoch, position = divmod(item, len(self.dataset))
@@ -64,7 +67,7 @@ class Crops(TorchDataset[tuple[Tensor, Tensor]]):
         by = self.recipe.long_side / max(mask.shape) if self.recipe.long_side else 1.0
         return self.transform.by(by)(image, mask, torch.Generator().manual_seed(seed), focus)
 
-    def _read(self, photo: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _read(self, photo: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         pair = self._kept.get(photo)
         if pair is None:
             pair = self.dataset.read(photo)

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from upscore.data import Survey
 from upscore.errors import ArgumentError
 from upscore.models import FCN, Spec, build, load
+from upscore.models.normalisation import Normalise
 from upscore.training.losses import loss_of, weight_of
 from upscore.training.recipe import Recipe, terms_of
 
 
-def build_network(recipe: Recipe, classes: int) -> FCN:
+def build_network(recipe: Recipe, classes: int, bands: int = 3) -> FCN:
     """The recipe's network, initialised from its seed; what it freezes takes no gradient."""
     if recipe.frozen_norm and not recipe.pretrained:
         raise ArgumentError(
@@ -32,6 +33,7 @@ def build_network(recipe: Recipe, classes: int) -> FCN:
         encoder=recipe.encoder,
         width=recipe.width,
         pretrained=start if not is_model else False,
+        bands=bands,
     )
     if is_model:
         _adopt(network, str(start))
@@ -54,30 +56,29 @@ def _adopt(network: FCN, source: str) -> None:
             f"{source} has the encoder {spec.encoder}, this run {network.encoder.name}: "
             "choose the same encoder, or other pretrained weights"
         )
+    if trained.bands != network.bands:
+        raise ArgumentError(
+            f"{source} takes photos of {trained.bands} bands, these have {network.bands}: begin "
+            "with ImageNet weights instead (pretrained=true), which adapt"
+        )
     network.load_state_dict(same, strict=False)
 
 
 class Objective(nn.Module):
     """The network and its loss in one module: one forward pass gives what is minimised."""
 
-    mean: Tensor
-    std: Tensor
     class_weights: Tensor | None
 
     def __init__(
         self,
         network: FCN,
         recipe: Recipe,
-        *,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
+        normalise: nn.Module,
         class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.network, self.recipe, self.terms = network, recipe, terms_of(recipe.loss)
-        # On the scale of 8-bit pixels, and on the network's device: no step waits for a copy.
-        for name, values in (("mean", mean), ("std", std)):
-            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1) * 255, persistent=False)
+        self.normalise = normalise
         self.register_buffer("class_weights", class_weights, persistent=False)
 
     def train(self, mode: bool = True) -> "Objective":
@@ -88,9 +89,8 @@ class Objective(nn.Module):
         return self
 
     def forward(self, images: Tensor, target: Tensor) -> Tensor:
-        """The loss of N x 3 x H x W uint8 photos, times `weight_of(target, class_weights)`."""
-        pixels = (images.float() - self.mean) / self.std
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        """The loss of photos N x B x H x W, times `weight_of(target, class_weights)`."""
+        pixels = self.normalise(images).contiguous(memory_format=torch.channels_last)
         *coarse, last = self.network.stages(pixels)
         options: Any = {
             "weight": self.class_weights,
@@ -110,13 +110,13 @@ def learner(
     recipe: Recipe, spec: Spec, survey: Survey, device: torch.device
 ) -> tuple[Objective, torch.optim.Optimizer]:
     """The network in its objective, and the optimizer, as a run begins."""
-    network = build_network(recipe, len(spec.class_names))
+    network = build_network(recipe, len(spec.class_names), spec.bands or 3)
     if device.type == "cpu":
         keep_depthwise_float32(network)
     weights = None
     if recipe.class_weights != "none":
         weights = median_frequency_weights(survey.class_pixels)
-    model = Objective(network, recipe, mean=spec.mean, std=spec.std, class_weights=weights)
+    model = Objective(network, recipe, Normalise(spec), weights)
     model = model.to(device).to(memory_format=torch.channels_last).train()
     return model, torch.optim.AdamW(parameter_groups(network, recipe))
 

@@ -7,14 +7,16 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from upscore import data as datasets
-from upscore.data import Dataset, Patterns, Survey
+from upscore.data import Dataset, Patterns, Survey, measure
 from upscore.data.classes import read_mapping
 from upscore.data.holdout import Fold, hold_out
 from upscore.data.progress import progress_bar
@@ -84,6 +86,8 @@ class Plan:
         for heading in ("choice", "value", "why"):
             table.add_column(heading)
         table.add_row("photos", f"{len(self.training)} + {held}", escape(self.split))
+        if self.training.values is not None:
+            table.add_row("bands", *map(escape, _measured(self.training.values)))
         for field in fields(Recipe):
             if field.name in self.reasons:
                 value = str(getattr(self.recipe, field.name))
@@ -170,7 +174,9 @@ def plan(
 def spec_of(recipe: Recipe, survey: Survey) -> Spec:
     """What the checkpoint says of the network and of how to use it."""
     data = survey.dataset
-    mean, std = preprocessing(recipe.encoder)
+    ranges, (mean, std) = None, preprocessing(recipe.encoder)
+    if survey.values is not None:
+        ranges, mean, std = measure.bands(survey.values)
     middle = (recipe.scale[0] * recipe.scale[1]) ** 0.5
     spec = Spec(
         architecture=recipe.architecture,
@@ -183,6 +189,7 @@ def spec_of(recipe: Recipe, survey: Survey) -> Spec:
         # Between the smallest and the largest at which training shows them.
         long_side=None if recipe.long_side is None else round(recipe.long_side * middle),
         zoom=round(middle, 3) if recipe.long_side is None else 1.0,
+        ranges=ranges,
         card={
             "data": data.root.name,
             "photos": len(data),
@@ -338,6 +345,13 @@ def _advice(recipe: Recipe, survey: Survey) -> tuple[str, ...]:
         f"the bundled model knows {', '.join(shared)}: --set pretrained=bundled starts from it "
         "instead of ImageNet weights",
     )
+
+
+def _measured(values: NDArray[np.float32]) -> tuple[str, str]:
+    """How many bands photos have, and the ranges to which their values are clipped."""
+    ranges = ", ".join(f"{low:g} to {high:g}" for low, high in measure.bands(values).ranges[:4])
+    more = ", ..." if values.shape[-1] > 4 else ""
+    return str(values.shape[-1]), f"normalised one by one; values of {ranges}{more}"
 
 
 def _duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from upscore.data import Dataset
+from upscore.images import preview
 from upscore.images.overlay import blend, with_legend
 from upscore.inference.segmenter import Segmenter
 
@@ -19,11 +20,12 @@ def draw_sheet(segmenter: Segmenter, dataset: Dataset) -> Image.Image:
     )
     rows = []
     for i in chosen:
-        photo, mask = dataset.read(int(i))
+        pixels, mask = dataset.read(int(i))
+        photo = preview(pixels, spec.ranges)
         pictures = (
             photo,
             blend(photo, mask, dataset.palette),
-            blend(photo, segmenter.labels(photo), spec.palette),
+            blend(photo, segmenter.labels(pixels), spec.palette),
         )
         rows.append([_low(picture) for picture in pictures])
     width = max(sum(picture.width for picture in row) for row in rows)

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
@@ -33,7 +32,7 @@ class OnnxRuntimeEngine:
         except Exception as error:  # of a dozen types without a common one
             raise CheckpointError(f"ONNX Runtime cannot open {graph}: {error}") from error
 
-    def scores(self, photos: NDArray[np.uint8]) -> Any:
+    def scores(self, photos: NDArray[Any]) -> Any:
         """Coarse scores, float32."""
         try:
             return self.session.run(None, {"photos": photos})[0]

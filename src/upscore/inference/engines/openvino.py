@@ -29,7 +29,7 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise CheckpointError(f"OpenVINO cannot open {graph}: {error}") from error
 
-    def scores(self, photos: NDArray[np.uint8]) -> Any:
+    def scores(self, photos: NDArray[Any]) -> Any:
         """Coarse scores, float32."""
         try:
             return np.array(self.model(photos)[0], np.float32)

@@ -1,13 +1,15 @@
 """PyTorch: the engine on a GPU and in training."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from upscore.errors import ArgumentError
+from upscore.models.normalisation import Normalise
 from upscore.models.spec import Spec
-from upscore.models.weights import normalise
 
 
 class TorchEngine:
@@ -16,10 +18,10 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, network: nn.Module, spec: Spec) -> None:
-        self.network, self.spec = network, spec
+        self.network, self.normalise = network, Normalise(spec)
 
     @torch.inference_mode()
-    def scores(self, photos: NDArray[np.uint8]) -> Tensor:
+    def scores(self, photos: NDArray[Any]) -> Tensor:
         """Coarse scores as a tensor on the network's device.
 
         Raises ArgumentError while the network is in training mode, which changes its answers.
@@ -31,7 +33,7 @@ class TorchEngine:
         device = next(self.network.parameters()).device
         pixels = torch.from_numpy(np.require(photos, requirements="W")).permute(0, 3, 1, 2)
         try:
-            pixels = normalise(pixels.to(device), self.spec)
+            pixels = self.normalise.to(device)(pixels.to(device))
             scores: Tensor = self.network(pixels.contiguous(memory_format=torch.channels_last))
         except RuntimeError as error:  # on a CPU, torch has no type of its own for this
             if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):

@@ -1,0 +1,46 @@
+"""From the values of a photo to what a network takes: the one place that normalises."""
+
+import torch
+from torch import Tensor, nn
+
+from upscore.models.spec import Spec
+
+
+class Normalise(nn.Module):
+    """Photos as they are decoded, N x B x H x W, to normalised float32.
+
+    Pictures, bytes of RGB: `(photos / 255 - mean) / std`. Measurements, of ranges (low, high):
+    `((photos.clip(low, high) - low) / (high - low) - mean) / std`, band by band.
+    """
+
+    mean: Tensor
+    std: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        low, high = _columns(*zip(*(spec.ranges or [(0.0, 255.0)] * 3), strict=True))
+        mean, std = _columns(spec.mean, spec.std)
+        self.clips = spec.ranges is not None
+        # On the scale of the photos, so that two operations are enough.
+        values = {"mean": low + mean * (high - low), "std": std * (high - low)}
+        for name, value in (values | {"low": low, "high": high}).items():
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, photos: Tensor) -> Tensor:
+        pixels = photos.float()
+        if self.clips:
+            pixels = pixels.clamp(self.low, self.high)
+        return (pixels - self.mean) / self.std
+
+
+def normalise(photos: Tensor, spec: Spec) -> Tensor:
+    """`Normalise` once: N x B x H x W to float32, on the same device."""
+    normalised: Tensor = Normalise(spec).to(photos.device)(photos)
+    return normalised
+
+
+def _columns(*rows: tuple[float, ...]) -> list[Tensor]:
+    """Values of the bands as tensors B x 1 x 1."""
+    return [torch.tensor(row, dtype=torch.float64).view(-1, 1, 1).float() for row in rows]

@@ -1,0 +1,170 @@
+"""Photos that are measurements: every file kind keeps its values, and bad files are refused."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from upscore import images
+from upscore.images import ImageError
+
+RNG = np.random.default_rng(0)
+DEEP = RNG.integers(0, 60_000, (20, 30, 5)).astype(np.uint16)
+GREY = DEEP[..., 0]
+
+
+def npy(array):
+    stream = BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def tiff(array, **options):
+    stream = BytesIO()
+    tifffile.imwrite(stream, array, **options)
+    return stream.getvalue()
+
+
+def png(array):
+    stream = BytesIO()
+    Image.fromarray(array).save(stream, "PNG")
+    return stream.getvalue()
+
+
+BANDS_FIRST = np.moveaxis(DEEP, 2, 0).copy()
+FILES = {
+    "npy, bands last": npy(DEEP),
+    "npy, bands first": npy(BANDS_FIRST),
+    "npy, doubles": npy(DEEP.astype(np.float64)),
+    "tiff, bands last": tiff(DEEP, planarconfig="contig", photometric="minisblack"),
+    "tiff, planes": tiff(BANDS_FIRST, planarconfig="separate", photometric="minisblack"),
+    "tiff, a page a band": tiff(BANDS_FIRST, photometric="minisblack"),
+    "tiff, imagej": tiff(BANDS_FIRST, imagej=True, metadata={"axes": "CYX"}),
+    "tiff, lzw": tiff(DEEP, planarconfig="contig", photometric="minisblack", compression="lzw"),
+    "tiff, big": tiff(DEEP, planarconfig="contig", photometric="minisblack", bigtiff=True),
+}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_all_bands_are_read(file):
+    assert images.bands_of(FILES[file]) == 5
+    found = images.read_bands(FILES[file], 5)
+    assert found.dtype == np.float32
+    assert np.array_equal(found, DEEP)
+
+
+@pytest.mark.parametrize("source", [png(GREY), tiff(GREY), npy(GREY), npy(GREY.astype(np.float32))])
+def test_deep_grey_is_one_band(source, tmp_path):
+    assert images.bands_of(source) == 1
+    path = tmp_path / "photo"
+    path.write_bytes(source)
+    for where in (source, path, str(path)):
+        assert np.array_equal(images.read_bands(where), GREY[..., None])
+
+
+BYTES = (DEEP >> 8).astype(np.uint8)
+RGB, RGBA = BYTES[..., :3], BYTES[..., :4]
+
+
+@pytest.mark.parametrize(
+    ("source", "bands"),
+    [
+        (png(RGB), None),
+        (png(RGBA), None),
+        (tiff(RGB, photometric="rgb"), None),
+        (tiff(RGBA, photometric="rgb", extrasamples=["unassalpha"]), None),
+        (tiff(RGBA, photometric="rgb", extrasamples=["unspecified"]), 4),
+        (tiff(RGBA, photometric="separated"), None),
+        (tiff(BYTES[..., 0]), None),
+        (tiff(BYTES, planarconfig="contig", photometric="minisblack"), 5),
+        (tiff(DEEP[..., :3], photometric="rgb"), 3),
+        (npy(RGB), None),
+        (npy(BYTES[..., 0]), None),
+        (npy(RGBA), 4),
+    ],
+)
+def test_what_a_screen_shows_is_a_picture(source, bands):
+    assert images.bands_of(source) == bands
+    if bands is None:
+        assert images.read(source).shape == (20, 30, 3)
+    else:
+        assert images.read_bands(source).shape == (20, 30, bands)
+
+
+def test_pictures_in_numpy_files():
+    assert np.array_equal(images.read(npy(RGB)), RGB)
+    assert images.size(npy(RGB)) == (30, 20)
+
+
+def test_the_first_of_several_slices():
+    stack = np.stack([DEEP[..., 0], DEEP[..., 1]])
+    source = tiff(stack, imagej=True, metadata={"axes": "ZYX"})
+    assert np.array_equal(images.read_bands(source, 1)[..., 0], stack[0])
+
+
+def test_values_that_are_not_finite_become_zero():
+    values = np.array([[1.5, np.nan], [np.inf, -np.inf]])
+    assert images.read_bands(npy(values))[..., 0].tolist() == [[1.5, 0], [0, 0]]
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ("unpickled",)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (npy(DEEP)[:200], "cannot be decoded"),
+        (npy(DEEP)[:20], "cannot be decoded"),
+        (FILES["tiff, bands last"][:300], "cannot be decoded"),
+        (npy(np.array([[Harmful()]], object)), "values of object"),
+        (npy(np.zeros((2, 3, 4, 5))), "rows x columns x bands"),
+        (npy(np.zeros((0, 3))), "rows x columns x bands"),
+        (npy(np.zeros((300, 400, 500), np.uint8)), "300 bands, more than 256"),
+        (npy(DEEP.astype(complex)), "complex128"),
+        (b"", "empty"),
+    ],
+)
+def test_what_is_no_photo_is_refused(source, message, capsys):
+    with pytest.raises(ImageError, match=message):
+        images.read_bands(source)
+    assert "unpickled" not in capsys.readouterr().out
+
+
+def test_the_number_of_bands_is_checked():
+    with pytest.raises(ImageError, match="5 bands, but 4 were expected"):
+        images.read_bands(npy(DEEP), 4)
+
+
+@pytest.mark.parametrize("file", ["npy, bands last", "tiff, bands last", "tiff, a page a band"])
+def test_size_is_bounded(file):
+    with pytest.raises(ImageError, match="more than the limit of 599"):
+        images.read_bands(FILES[file], max_pixels=599)
+    assert images.read_bands(FILES[file], max_pixels=600).shape == (20, 30, 5)
+
+
+def test_a_header_that_lies_allocates_nothing():
+    huge = npy(np.zeros((2, 2))).replace(b"(2, 2)", b"(2, 2" + b"0" * 11 + b")", 1)
+    for read in (images.read, images.read_bands):
+        with pytest.raises(ImageError):
+            read(huge)
+
+
+def test_previews_show_each_band_from_black_to_white():
+    photo = np.array([[[0, 10, 5], [100, 20, 5], [50, 15, 9]]], np.float32)
+    shown = images.preview(photo, ((0, 100), (10, 20), (5, 6)))
+    assert shown.tolist() == [[[0, 0, 0], [255, 255, 0], [128, 128, 255]]]
+    assert images.preview(photo[..., :1], ((0, 100),)).tolist() == [[[0] * 3, [255] * 3, [128] * 3]]
+    assert images.preview(RGB, None) is RGB
+
+
+@pytest.mark.parametrize("size", [(7, 11), (40, 60), (20, 30)])
+def test_resizing_bands_is_resizing_pictures(size):
+    whole = images.resized(RGB, size).astype(int)
+    values = images.resized(RGB.astype(np.float32), size)
+    assert values.dtype == np.float32
+    assert values.shape == whole.shape
+    assert abs(values - whole).max() <= 1  # Pillow rounds bytes after each axis

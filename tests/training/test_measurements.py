@@ -1,0 +1,166 @@
+"""Photos of several bands of measurements, all the way: plan, training, prediction, export."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import tifffile
+from training_worker import TINY
+
+import upscore
+from upscore import data, images, models
+from upscore.errors import ArgumentError, DataError, ImageError
+from upscore.inference.ensemble import Ensemble
+from upscore.prediction.batch import predict_files
+
+SIZE = 64
+
+
+def make(root, count, *, form="tif", bands=5, seed=0):
+    """A disc that one band alone shows, among other bands of noise on scales of their own."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    scales = np.array([1, 300, 20_000, 5, 50_000][:bands])
+    for part in ("images", "masks"):
+        (root / part).mkdir(parents=True)
+    for i in range(count):
+        y, x = rng.integers(16, SIZE - 16, 2)
+        disc = np.hypot(rows - y, columns - x) < 14
+        photo = rng.normal(0.3, 0.05, (SIZE, SIZE, bands))
+        photo[..., bands - 2] += 0.5 * disc
+        photo = (photo * scales).astype(np.float32)
+        if form == "npy":
+            np.save(root / "images" / f"{i}.npy", photo)
+        else:
+            name = root / "images" / f"{i}.tif"
+            tifffile.imwrite(name, photo, photometric="minisblack", planarconfig="contig")
+        np.save(root / "masks" / f"{i}.npy", disc.astype(np.int64))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("bands")
+    make(root / "train", 8)
+    make(root / "val", 3, seed=1)
+    (root / "classes.txt").write_text("ground\ndisc\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    upscore.train(folder, out, recipe=TINY, steps=60, show=False)
+    return out
+
+
+def test_a_folder_of_bands_says_so(folder):
+    found = data.find(folder, "train")
+    assert found.bands == 5
+    assert "photos of 5 bands of measurements" in found.about
+    photo, mask = found.read(0)
+    assert (photo.dtype, photo.shape, mask.dtype) == (np.float32, (SIZE, SIZE, 5), np.uint8)
+    assert data.check(found) == []
+
+
+def test_each_band_is_normalised_by_what_was_measured(folder):
+    survey = data.survey(data.find(folder, "train"))
+    ranges, mean, std = data.measure.bands(survey.values)
+    for (low, high), scale in zip(ranges, (1, 300, 20_000, 5, 50_000), strict=True):
+        assert 0.05 * scale < low < 0.3 * scale < high < 1.1 * scale
+    assert all(0.1 < value < 0.9 for value in mean)
+    assert all(0.05 < value < 0.5 for value in std)
+
+
+def test_it_learns_what_one_band_shows(folder, run):
+    result = upscore.evaluate(folder, run, progress=False)
+    assert result.scores.iou[1] > 0.6
+    spec = models.read_checkpoint(run).spec
+    assert spec.bands == 5
+
+
+def test_engines_and_exports_agree(folder, run, tmp_path):
+    path = folder / "val" / "images" / "0.tif"
+    expected = upscore.load(run, "torch").scores(images.read_bands(path)[None])
+    photo = images.read_bands(path)[None]
+    for engine in ("onnxruntime", "openvino"):
+        found = upscore.load(run, engine).scores(photo)
+        np.testing.assert_allclose(found, expected.numpy(), atol=1e-3)
+    upscore.export(run, tmp_path / "model.onnx", data=folder)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    assert session.get_inputs()[0].type == "tensor(float)"
+    np.testing.assert_allclose(session.run(None, {"photos": photo})[0], expected.numpy(), atol=1e-3)
+    upscore.export(run, tmp_path / "model.pt2", size=(SIZE, SIZE), data=folder)
+    with pytest.raises(ArgumentError, match="5 bands of measurements: give a folder"):
+        upscore.export(run, tmp_path / "other.onnx")
+
+
+def test_predictions_from_files_and_arrays(folder, run, tmp_path):
+    source = folder / "val" / "images"
+    predictor = upscore.Predictor(run)
+    pixels = images.read_bands(source / "0.tif")
+    expected = predictor(source / "0.tif")
+    assert expected.photo.shape == (SIZE, SIZE, 3)
+    for same in (pixels, np.moveaxis(pixels, 2, 0), pixels.astype(float)):
+        assert np.array_equal(predictor(same).labels, expected.labels)
+    with pytest.raises(ImageError, match="3 bands, but 5 were expected"):
+        predictor(np.zeros((40, 40, 3), np.uint8))
+    np.save(tmp_path / "few.npy", np.zeros((40, 40, 4), np.float32))
+    files = [source, tmp_path / "few.npy"]
+    summary = predict_files(files, tmp_path / "out", run, progress=False)
+    assert len(summary.ok) == 3
+    assert "4 bands, but 5 were expected" in summary.failed[0]["error"]
+
+
+def test_models_of_pictures_and_of_bands_do_not_mix(folder, run):
+    with pytest.raises(ArgumentError, match="photos must be float32 of N x H x W x 5"):
+        upscore.load(run).labels(np.zeros((40, 40, 3), np.uint8))
+    with pytest.raises(ArgumentError, match="must take the same photos"):
+        Ensemble([upscore.load(run), upscore.load()])
+    start = {"encoder": models.DEFAULT_ENCODER, "pretrained": "bundled"}
+    with pytest.raises(ArgumentError, match="begin with ImageNet weights"):
+        upscore.train(folder, run / "x", recipe=TINY, show=False, **start)
+
+
+def test_numpy_files_and_sixteen_bits(tmp_path):
+    make(tmp_path / "npy", 2, form="npy")
+    assert data.find(tmp_path / "npy", "all", class_names=("a", "b")).bands == 5
+    make(tmp_path / "mixed", 2, bands=2)
+    np.save(tmp_path / "mixed" / "images" / "1.npy", np.zeros((SIZE, SIZE, 3), np.float32))
+    (tmp_path / "mixed" / "images" / "1.tif").unlink()
+    with pytest.raises(DataError, match=r"has 2 bands.*has 3 bands"):
+        data.find(tmp_path / "mixed", "all", class_names=("a", "b"))
+
+
+def test_augmentation_of_bands_follows_that_of_pictures():
+    """Scales, crops, flips and turns of measurements are those of bytes."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    photo = rng.integers(0, 256, (50, 70, 3)).astype(np.uint8)
+    mask = rng.integers(0, 2, (50, 70)).astype(np.uint8)
+    transform = data.TrainTransform(40, colour=False, flip_ud=True, rotate=30)
+    for seed in range(8):
+        bytes_, ids = transform(photo, mask, torch.Generator().manual_seed(seed))
+        floats, same = transform(
+            photo.astype(np.float32), mask, torch.Generator().manual_seed(seed)
+        )
+        assert floats.dtype == torch.float32
+        assert torch.equal(ids, same)
+        assert (floats - bytes_.float()).abs().max() <= 2
+
+
+def test_brightness_and_contrast_of_bands():
+    import torch
+
+    photo = np.random.default_rng(0).normal(-500, 200, (30, 30, 2)).astype(np.float32)
+    mask = np.zeros((30, 30), np.uint8)
+    plain = data.TrainTransform(30, (1, 1), flip=False, colour=False)
+    means, stds = [], []
+    for seed in range(40):
+        before, _ = plain(photo, mask, torch.Generator().manual_seed(seed))
+        after, _ = data.TrainTransform(30, (1, 1), flip=False)(
+            photo, mask, torch.Generator().manual_seed(seed)
+        )
+        means.append(float((after.mean() - before.mean()) / 200))
+        stds.append(float(after[0].std() / before[0].std()))
+    assert -0.31 < min(means) < -0.1 < 0.1 < max(means) < 0.31
+    assert 0.69 < min(stds) < 0.9 < 1.1 < max(stds) < 1.31
