@@ -12,7 +12,8 @@ from training_worker import TINY
 import upscore
 from upscore import data
 from upscore.errors import DataError, RunError
-from upscore.training import plan, timing
+from upscore.training import length, timing
+from upscore.training.plan import spec_of
 from upscore.training.rates import find_rate, steepest
 from upscore.training.recipe import Recipe
 from upscore.training.run import Run
@@ -64,7 +65,7 @@ def test_a_time_sets_the_steps(folder, monkeypatch):
     monkeypatch.setattr(timing, "measure", lambda *_: timing.Timing(step=0.5, photo=0.0))
     short, long = (upscore.plan(folder, time=time, **SMALL) for time in ("1m", "10m"))
     for made, seconds in ((short, 60), (long, 600)):
-        steps = 0.9 * (seconds - plan.AROUND) / (plan.CAUTION * 0.5)
+        steps = 0.9 * (seconds - length.AROUND) / (length.CAUTION * 0.5)
         assert made.recipe.steps == pytest.approx(steps, rel=0.1)
         assert made.seconds < seconds
     assert "a step takes 0.50 s" in short.reasons["steps"]
@@ -78,15 +79,16 @@ def test_validations_take_a_tenth_of_the_time_at_most(folder, monkeypatch):
     """With a step as long as the labelling of a photo, 2 photos and a sheet of 2 take 4 steps."""
     survey = data.survey(data.find(folder))
     recipe = Recipe(**SMALL, steps=1000)
+    spec = spec_of(recipe, survey)
     monkeypatch.setattr(timing, "measure", lambda *_: timing.Timing(step=1.0, photo=1.0))
     held = survey.part([0, 1]).dataset
-    made, _, _ = plan._timed(recipe, {}, survey, held, None, fixed=())
+    made, _, _ = length.fitted(recipe, {}, spec, survey, held, None, fixed=())
     assert 1000 / made.evaluate_every <= 12
     recipe = dataclasses.replace(recipe, steps=80)
-    made, _, seconds = plan._timed(recipe, {}, survey, held, None, fixed=())
+    made, _, seconds = length.fitted(recipe, {}, spec, survey, held, None, fixed=())
     assert made.evaluate_every == 40  # two of them: 8 of 80 s
-    assert seconds == pytest.approx(80 + 2 * 4 + 5.4 * 2 + plan.AROUND)
-    given, _, _ = plan._timed(recipe, {}, survey, held, None, fixed=("evaluate_every",))
+    assert seconds == pytest.approx(80 + 2 * 4 + 5.4 * 2 + length.AROUND)
+    given, _, _ = length.fitted(recipe, {}, spec, survey, held, None, fixed=("evaluate_every",))
     assert given.evaluate_every == recipe.evaluate_every
 
 
