@@ -92,6 +92,16 @@ def test_validations_take_a_tenth_of_the_time_at_most(folder, monkeypatch):
     assert given.evaluate_every == recipe.evaluate_every
 
 
+def test_a_plan_asks_for_the_names_of_classes(folder, tmp_path):
+    root = shutil.copytree(folder, tmp_path / "data")
+    (root / "classes.txt").unlink()
+    made = upscore.plan(root, **SMALL)
+    assert made.training.dataset.class_names == ("class_0", "class_1", "class_2")
+    assert made.advice == (
+        f"no classes.txt: classes named by their ids; write {root / 'classes.txt'} to name them",
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("20m", 1200), ("1.5h", 5400), (7, 7), ("8", 8)]
 )

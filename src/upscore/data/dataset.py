@@ -1,6 +1,6 @@
 """Data sets of photos and masks: find one in a folder, read its pairs."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,9 +24,11 @@ from upscore.data.layouts.patterns import Patterns
 from upscore.data.masks import ENCODINGS, UNKNOWN, Decoder, recognise
 from upscore.data.problems import Problem
 from upscore.data.sample import Sample
+from upscore.data.unnamed import names_by_ids
 from upscore.errors import ArgumentError, DataError
 
 _SHOWN = 8  # class names in a sentence
+_BY_IDS = "no classes.txt: classes named by their ids; write"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Dataset:
     """The photos and masks of one split, and the classes of its masks.
 
     `problems` holds what was wrong in the listing itself, such as a photo without a mask;
-    `upscore.data.check` looks into the files. `source` says which files were listed.
+    `upscore.data.check` looks into the files. `source` says which files were listed. `hint` says
+    how to name classes, where nothing does and they are called by their ids.
     """
 
     root: Path
@@ -46,6 +49,7 @@ class Dataset:
     decoder: Decoder = field(repr=False)
     problems: tuple[Problem, ...] = field(default=(), repr=False)
     source: str = field(default="", repr=False)
+    hint: str = field(default="", repr=False)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -57,7 +61,7 @@ class Dataset:
         more = ", ..." if len(self.class_names) > _SHOWN else ""
         count = len(self.class_names)
         classes = f"{count} class{'es' * (count != 1)}: {shown}{more}"
-        return f"{self.source}, {classes}; {self._how()}"
+        return "; ".join(filter(None, (f"{self.source}, {classes}", self._how(), self.hint)))
 
     def _how(self) -> str:
         drawings = [sample.drawing for sample in self.samples if sample.drawing]
@@ -116,7 +120,8 @@ def find(
     """Find the photos and masks of one split under a folder, by looking at it.
 
     Opens no photos and some 16 masks, to recognise their encoding; `upscore.data.check` opens all.
-    Annotation files (JSON, XML) are read whole.
+    Annotation files (JSON, XML) are read whole, and so are all masks of ids whose classes nothing
+    names: these are "class_0", "class_1", ... to the largest id in any split.
 
     Args:
         root: the folder.
@@ -125,7 +130,7 @@ def find(
         images, masks: patterns of photos and masks, in place of a layout; see `Patterns`.
         mapping: merges and ignores classes: a file, or a dictionary from new names to old ones.
         class_names: names in the order of the ids, or a file of them; if not given,
-            `root/classes.txt`, else the layout's own.
+            `root/classes.txt`, else the layout's own, else those that the ids tell.
         encoding: how mask files store classes: "index", "colour" or "binary"; recognised if not
             given.
         skip: what to leave out: stems, file names or paths.
@@ -145,25 +150,29 @@ def find(
     split, listing = found.read(split)
     samples, classes = listing.samples, listing.classes
 
+    leave = {str(entry) for entry in skip}
     names, colours = _known_classes(root, classes, class_names)
-    encoding = _encoding(samples, names, colours, encoding)
-    names = _names_for(encoding, names, root)
+    # Where nothing names the classes, the masks of all splits tell them: the same for each split.
+    telling = samples if names else _without(leave, root, found.samples())
+    encoding = _encoding(telling, names, colours, encoding)
+    by_ids = names_by_ids([s.mask for s in telling]) if not names and encoding == "index" else None
+    names = _names_for(encoding, names or by_ids, root)
     problems = [*listing.problems, *_unknown_labels(samples, names)]
     colours = colours or _colours_for(classes, names)
     new_names, ids = apply_mapping(names, mapping)
     palette = tuple(colours[ids.index(i)] for i in range(len(new_names)))
 
-    leave = {str(entry) for entry in skip}
     return Dataset(
         root,
         found.name,
         split,
-        tuple(s for s in samples if leave.isdisjoint(_called(root, s.image, s.at_fault))),
+        tuple(_without(leave, root, samples)),
         new_names,
         palette,
         _decoder(encoding, classes, names, colours, ids),
         tuple(p for p in problems if leave.isdisjoint(_called(root, p.file))),
         f"{found.layout.title} ({listing.source})",
+        f"{_BY_IDS} {root / 'classes.txt'} to name them" if by_ids else "",
     )
 
 
@@ -215,6 +224,11 @@ def _unknown_labels(samples: Iterable[Sample], names: Sequence[str]) -> list[Pro
             remedy = f"did you mean {near[0]}? correct it" if near else "add it to the class list"
             problems.append(Problem(sample.at_fault, "no such class", message, remedy))
     return problems
+
+
+def _without(leave: Set[str], root: Path, samples: Iterable[Sample]) -> list[Sample]:
+    """The samples that a skip list does not name."""
+    return [s for s in samples if leave.isdisjoint(_called(root, s.image, s.at_fault))]
 
 
 def _called(root: Path, *files: Path) -> set[str]:

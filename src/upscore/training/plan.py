@@ -81,7 +81,7 @@ class Plan:
         console.print(table)
         console.print(f"about {_duration(self.seconds)} on this machine")
         for line in self.advice:
-            console.print(line)
+            console.print(line, markup=False)
 
 
 def plan(
@@ -193,13 +193,16 @@ def _base(recipe: str | Recipe | None) -> Recipe | None:
 
 
 def _advice(recipe: Recipe, survey: Survey) -> tuple[str, ...]:
-    """Where the bundled model knows some of the classes, that one can start from it."""
+    """That classes can be named; that one can start from the bundled model if it knows some."""
+    hint = survey.dataset.hint
+    advice = (hint,) if hint else ()
     bundled = read_checkpoint("bundled").spec
     known = set(bundled.class_names) - {"background"}
     shared = [name for name in survey.dataset.class_names if name in known]
     if not shared or recipe.pretrained is not True or recipe.encoder != bundled.encoder:
-        return ()
+        return advice
     return (
+        *advice,
         f"the bundled model knows {', '.join(shared)}: --set pretrained=bundled starts from it "
         "instead of ImageNet weights",
     )
