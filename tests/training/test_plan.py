@@ -146,6 +146,34 @@ def test_a_plan_is_followed_and_kept(folder, tmp_path, monkeypatch):
     assert Run.begun_with(out)[0].steps == 4
 
 
+def test_resuming_needs_no_word_about_the_data(folder, tmp_path):
+    root, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(folder / "train" / "images", root / "img")
+    shutil.copytree(folder / "train" / "masks", root / "gt")
+    shutil.copy(folder / "classes.txt", root)
+    (root / "img" / "3.png").write_bytes(b"broken")
+    options = {"workers": 0, "log": (), "show": False}
+    reading = {
+        "layout": data.Patterns("img/*.png", "gt/{stem}.png"),
+        "skip": ["3"],
+        "mapping": {"ground": ["ground"], "thing": ["*"]},
+        "fold": "1/3",
+    }
+    run = upscore.train(root, out, **reading, **options, **SMALL | {"steps": 1})
+    assert json.loads((out / "plan.json").read_text())["skip"] == ["3"]
+    for again in ({}, reading):
+        resumed = upscore.train(root, out, resume=True, **again, **options)
+        assert resumed.identity == run.identity
+    for other, message in (
+        ({"skip": ["4"]}, r"run was begun with skip = \['3'\], not \['4'\]: leave skip out"),
+        ({"layout": "voc"}, "layout = {'images': 'img/\\*.png', .*not 'voc'"),
+        ({"mapping": {"thing": ["*"]}}, r"mapping = {'ground': \['ground'\].*not {'thing'"),
+        ({"fold": "0/3"}, "fold = '1/3', not '0/3'"),
+    ):
+        with pytest.raises(RunError, match=message):
+            upscore.train(root, out, resume=True, **other, **options)
+
+
 def test_an_evaluation_scores_what_was_held_out(folder, tmp_path):
     undivided = tmp_path / "data"
     shutil.copytree(folder / "train", undivided)

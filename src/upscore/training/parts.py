@@ -3,28 +3,26 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from upscore import data as datasets
 from upscore.data import Dataset, Survey
+from upscore.data.classes import Source
 from upscore.data.holdout import Fold, hold_out
 from upscore.data.progress import progress_bar
 from upscore.errors import ArgumentError, DataError
 from upscore.evaluation.confusion import class_table
 from upscore.io.atomic import make_folder, write_bytes
 from upscore.training.processes import process
+from upscore.training.reading import Reading
 
 
 def found_parts(
-    root: Path,
-    options: Mapping[str, Any],
-    allow: Collection[str],
-    group_by: str | None,
-    fold: Fold | None,
-    out: str | Path | None,
+    root: Path, reading: Reading, mapping: Source | None, out: str | Path | None
 ) -> tuple[Survey, Dataset | None, str]:
     """The photos to learn from, those that score it, and in words how they were told apart."""
-    available = datasets.splits(root, layout=options["layout"])
+    fold = None if reading.fold is None else Fold.parse(reading.fold)
+    group_by = reading.group_by
+    available = datasets.splits(root, layout=reading.layout)
     if "train" not in available:
         raise DataError(
             f"{root}: no split 'train' to learn from; it has {', '.join(available)}: rename one, "
@@ -32,13 +30,17 @@ def found_parts(
         )
     # "all" is what an undivided folder has: it is divided here, by its classes and groups.
     names = ("all",) if "all" in available else ("train", "val", "test")
-    found = {name: datasets.find(root, name, **options) for name in names if name in available}
+    found = {
+        name: datasets.find(root, name, layout=reading.layout, mapping=mapping, skip=reading.skip)
+        for name in names
+        if name in available
+    }
     if "all" in found:
         found["train"] = found.pop("all")
     if "val" in found and fold is None:
         if group_by is not None:
             raise ArgumentError(f"{root} has its own val: group_by divides data without one")
-        surveys = _surveyed(found, ("train", "val"), allow, out)
+        surveys = _surveyed(found, ("train", "val"), reading.allow, out)
         class_table(found["val"].class_names, found["train"].class_names)  # or a DataError
         if not surveys["val"].class_pixels.any():
             raise DataError(f"{root}: the masks of 'val' are void everywhere: nothing to score")
@@ -46,7 +48,7 @@ def found_parts(
     if fold is not None and "val" in found:
         together = (*found["train"].samples, *found.pop("val").samples)
         found["train"] = replace(found["train"], samples=together)
-    survey = _surveyed(found, ("train",), allow, out)["train"]
+    survey = _surveyed(found, ("train",), reading.allow, out)["train"]
     parts = hold_out(survey, group_by=group_by, fold=fold)
     if not parts.validation:
         return survey, None, parts.reason

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from upscore.data import Dataset, Patterns, Survey
 from upscore.data.classes import read_mapping
-from upscore.data.holdout import Fold
 from upscore.errors import ArgumentError
 from upscore.io.atomic import write_json
 from upscore.models import Spec, preprocessing, read_checkpoint
@@ -23,6 +22,7 @@ from upscore.training.facts import Facts
 from upscore.training.length import fitted
 from upscore.training.parts import found_parts
 from upscore.training.processes import agreed, process
+from upscore.training.reading import Reading
 from upscore.training.recipe import RECIPES, Recipe
 from upscore.training.timing import seconds_of
 
@@ -134,10 +134,10 @@ def plan(
     if isinstance(mapping, str | Path):
         mapping = read_mapping(Path(mapping))
     mapping = mapping or (base.mapping if base else None)
-    options = {"layout": layout, "mapping": mapping, "skip": skip}
-    training, validation, split = found_parts(
-        Path(data), options, allow, group_by, Fold.parse(fold) if fold else None, out
+    reading = Reading.of(
+        {"layout": layout, "skip": skip, "allow": allow, "group_by": group_by, "fold": fold}
     )
+    training, validation, split = found_parts(Path(data), reading, mapping, out)
     given = changes | ({} if mapping is None else {"mapping": mapping})
     # What a recipe says is as fixed as what is given, but for its length where there is a time.
     everything = {field.name for field in fields(Recipe)} - ({"steps"} if seconds else set())

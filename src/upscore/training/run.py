@@ -30,6 +30,7 @@ from upscore.evaluation.metrics import Scores
 from upscore.io.atomic import replacing, write_json
 from upscore.models import FCN, Spec, save
 from upscore.models.weights import read_tensors, write_tensors
+from upscore.training.reading import Reading
 from upscore.training.recipe import Recipe
 
 RECENT = 10  # steps whose mean loss the progress bar shows, and how often it changes
@@ -78,15 +79,15 @@ class Run:
         return 0 < patience <= len(found) - 1 - found.index(self.best) if found else False
 
     @staticmethod
-    def begun_with(folder: Path) -> tuple[Recipe, str | None, str | None]:
-        """The recipe of the run in a folder, and how its photos were divided: group_by, fold."""
+    def begun_with(folder: Path) -> tuple[Recipe, Reading]:
+        """The recipe of the run in a folder, and how its photos were found and divided."""
         path = folder / "plan.json"
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             names = {field.name for field in fields(Recipe)}
             known = {k: v for k, v in values["recipe"].items() if k in names}
             known = {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
-            return Recipe(**known), values.get("group_by"), values.get("fold")
+            return Recipe(**known), Reading.of(values)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{path} is not the plan of a run: {error}") from error
 
