@@ -208,8 +208,8 @@ def check(
         print(f"{name}: {len(found)} pairs; {found.about}")
         with progress_bar(f"checking {name}") as progress:
             problems += datasets.check(found, progress=progress)
-    if problems:
-        print(datasets.report(problems))
+    if problems:  # each once: "all" holds train and val too, and VOC's trainval does
+        print(datasets.report(list(dict.fromkeys(problems))))
         raise typer.Exit(1)
 
 
