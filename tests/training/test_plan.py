@@ -45,13 +45,18 @@ def test_photos_are_held_out_of_train_alone(folder):
     assert "held out of train" in made.split
 
 
-def test_folds_share_out_train_and_val(folder, tmp_path):
-    root = tmp_path / "data"
+def with_val(folder, root):
+    """A copy of the folder with six photos to validate on."""
     shutil.copytree(folder, root)
     make_photos(root / "val", 6)
     for i in range(6):  # other names than those of train
         for part in ("images", "masks"):
             (root / "val" / part / f"{i}.png").rename(root / "val" / part / f"v{i}.png")
+    return root
+
+
+def test_folds_share_out_train_and_val(folder, tmp_path):
+    root = with_val(folder, tmp_path / "data")
     held = [
         {sample.name for sample in upscore.plan(root, fold=f"{i}/3", **SMALL).validation.samples}
         for i in range(3)
@@ -187,6 +192,27 @@ def test_an_evaluation_scores_what_was_held_out(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "other")
     make_photos(tmp_path / "other" / "val", 3)
     assert len(upscore.evaluate(tmp_path / "other", out, progress=False).image_names) == 3
+
+
+def test_an_evaluation_scores_the_fold_that_was_held_out(folder, tmp_path):
+    root = with_val(folder, tmp_path / "data")
+    names = {str(i) for i in range(10)} | {f"v{i}" for i in range(6)}
+    runs = [tmp_path / f"run {i}" for i in range(2)]
+    for i, out in enumerate(runs):
+        options = SMALL | {"steps": 1, "fold": f"{i}/3"}
+        run = upscore.train(root, out, workers=0, log=(), show=False, **options)
+        held = names - set(run.identity["photos"])
+        result = upscore.evaluate(root, out, progress=False)
+        assert set(result.image_names) == held
+        assert result.protocol["split"] == "held out in training, of train and val"
+    with pytest.raises(DataError, match="the models held out different photos"):
+        upscore.evaluate(root, runs, progress=False)
+    assert len(upscore.evaluate(root, runs, split="test", progress=False).image_names) == 3
+    gone = min(held)
+    for path in root.glob(f"*/*/{gone}.png"):
+        path.unlink()
+    with pytest.raises(DataError, match=f"1 of them are not here, such as {gone}"):
+        upscore.evaluate(root, runs[1], progress=False)
 
 
 def test_three_photos_are_all_learned_from(folder, tmp_path):

@@ -1,7 +1,7 @@
 """Data sets of photos and masks: find one in a folder, read its pairs."""
 
 from collections.abc import Collection, Iterable, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -173,6 +173,23 @@ def find(
         tuple(p for p in problems if leave.isdisjoint(_called(root, p.file))),
         f"{found.layout.title} ({listing.source})",
         f"{_BY_IDS} {root / 'classes.txt'} to name them" if by_ids else "",
+    )
+
+
+def joined(first: Dataset, *others: Dataset) -> Dataset:
+    """Splits of one folder as one; a DataError where their masks are not read alike."""
+    for other in others:
+        if (other.class_names, other.decoder) != (first.class_names, first.decoder):
+            raise DataError(
+                f"{first.root}: {first.split!r} and {other.split!r} cannot be taken together, "
+                f"as their classes or kinds of masks differ\n  {first.about}\n  {other.about}"
+            )
+    parts = (first, *others)
+    return replace(
+        first,
+        split=" and ".join(part.split for part in parts),
+        samples=tuple(sample for part in parts for sample in part.samples),
+        problems=tuple(problem for part in parts for problem in part.problems),
     )
 
 

@@ -1,12 +1,12 @@
 """The photos to learn from and those that score what is learned: found, looked into, divided."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from upscore import data as datasets
 from upscore.data import Dataset, Survey
 from upscore.data.classes import Source
+from upscore.data.dataset import joined
 from upscore.data.holdout import Fold, hold_out
 from upscore.data.progress import progress_bar
 from upscore.errors import ArgumentError, DataError
@@ -45,9 +45,8 @@ def found_parts(
         if not surveys["val"].class_pixels.any():
             raise DataError(f"{root}: the masks of 'val' are void everywhere: nothing to score")
         return surveys["train"], found["val"], "train and val of the data"
-    if fold is not None and "val" in found:
-        together = (*found["train"].samples, *found.pop("val").samples)
-        found["train"] = replace(found["train"], samples=together)
+    if "val" in found:
+        found["train"] = joined(found["train"], found.pop("val"))
     survey = _surveyed(found, ("train",), reading.allow, out)["train"]
     parts = hold_out(survey, group_by=group_by, fold=fold)
     if not parts.validation:

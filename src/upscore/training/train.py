@@ -140,7 +140,8 @@ def fit(
     if validation is not None and validation.split != "val":
         # So that an evaluation can score what was held out, and nothing that was learned from.
         held = [sample.name for sample in validation.samples]
-        spec = replace(spec, card={**spec.card, "held_out": held})
+        fold = (about or {}).get("fold")
+        spec = replace(spec, card={**spec.card, "held_out": held, "fold": fold})
     model, optimizer = learner(recipe, spec, training, device)
     network, weights = model.network, model.class_weights
     average = _averaged(network, recipe.ema).to(device)
