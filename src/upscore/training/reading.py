@@ -39,16 +39,12 @@ class Reading:
 def require_same(folder: Path, began: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Raise RunError where a run is asked for another value than it began with.
 
-    What is None or empty is not asked for.
+    What is None or empty is not asked for. Values are compared as they come back from a file.
     """
-    for name, value in asked.items():
-        if value and _plain(value) != _plain(began[name]):
+    for name in asked:
+        first, now = (json.loads(json.dumps(values[name])) for values in (began, asked))
+        if now and now != first:
             raise RunError(
-                f"{folder} was begun with {name} = {began[name]!r}, not {value!r}: leave {name} "
+                f"{folder} was begun with {name} = {first!r:.200}, not {now!r:.200}: leave {name} "
                 "out to go on with the run, or choose another folder"
             )
-
-
-def _plain(value: Any) -> Any:
-    """A value as it comes back from a file."""
-    return json.loads(json.dumps(value))
