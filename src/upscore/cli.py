@@ -182,6 +182,8 @@ def train(
         workers=workers,
         log=[] if log == "none" else log.split(","),
     )
+    if not result.main:  # one of several processes says it
+        return
     scored = "no validation photos" if result.best != result.best else f"mIoU {result.best:.3f}"
     print(f"validation: {scored}; model in {output / 'best'}")
     print(f"next: upscore predict PHOTOS -o labels --model {output}")

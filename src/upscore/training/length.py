@@ -3,6 +3,7 @@
 import time as clock
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 
 import psutil
 import torch
@@ -10,7 +11,7 @@ import torch
 from upscore.data import Dataset, Survey
 from upscore.models import Spec
 from upscore.training import sheet, sizes, timing
-from upscore.training.processes import process
+from upscore.training.processes import agreed, of_all, process
 from upscore.training.recipe import Recipe
 
 CAUTION = 1.1  # how much longer steps may take than those that were timed
@@ -27,23 +28,26 @@ def fitted(
     spec: Spec,
     survey: Survey,
     validation: Dataset | None,
-    left: float | None,
+    until: float | None,
     *,
     fixed: Collection[str],
 ) -> tuple[Recipe, dict[str, str], float]:
-    """The recipe with as many steps and validations as the time allows, and what they will take."""
-    begun = clock.monotonic()
-    device = process().device
+    """The recipe with as many steps and validations as the time allows, and what they will take.
+
+    `until` is when the run has to end, on `time.monotonic`'s clock. Every process has to call it.
+    """
+    device, world = process().device, process().num_processes
     if "accumulate" not in fixed:
-        recipe, why = _in_parts(recipe)
+        recipe, why = agreed(partial(_in_parts, recipe))
         reasons |= why
     step, photo = timing.measure(recipe, spec, survey, validation or survey.dataset, device)
     held = len(validation) if validation else 0
-    scoring = photo * (held + min(held, sheet.ROWS))
+    # The processes share the photos out; the first one draws the sheet.
+    scoring = photo * (-(-held // world) + min(held, sheet.ROWS))
     # The size for prediction is chosen by four validations, with 5.4 times the pixels in all.
-    afterwards = AROUND + 5.4 * photo * min(held, sizes.PHOTOS)
-    if left is not None and "steps" not in fixed:
-        left -= clock.monotonic() - begun
+    afterwards = AROUND + 5.4 * photo * -(-min(held, sizes.PHOTOS) // world)
+    if until is not None and "steps" not in fixed:
+        left = min(of_all(until - clock.monotonic()))
         steps = int((1 - VALIDATION_SHARE) * (left - afterwards) / (CAUTION * step))
         recipe = replace(recipe, steps=max(1, steps))
         reasons["steps"] = f"what fits the time: a step takes {step:.2f} s here"
@@ -60,10 +64,11 @@ def fitted(
 
 def _in_parts(recipe: Recipe) -> tuple[Recipe, dict[str, str]]:
     """The recipe with batches worked through in parts, where they need more memory than is free."""
-    need = BYTES_A_PIXEL * recipe.batch_size * recipe.crop**2
+    share = recipe.batch_size // process().num_processes
+    need = BYTES_A_PIXEL * share * recipe.crop**2
     free = MEMORY_SHARE * _free_memory()
     parts = 1
-    while parts < recipe.batch_size and need / parts > free:
+    while parts < share and need / parts > free:
         parts *= 2
     if parts == 1:
         return recipe, {}
@@ -72,8 +77,8 @@ def _in_parts(recipe: Recipe) -> tuple[Recipe, dict[str, str]]:
 
 
 def _free_memory() -> int:
-    """Bytes that are free where the network runs."""
+    """Bytes that are free for each process where the network runs."""
     device = process().device
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return int(psutil.virtual_memory().available)
+    return int(psutil.virtual_memory().available // process().num_processes)

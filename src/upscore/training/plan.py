@@ -17,6 +17,7 @@ from upscore.errors import ArgumentError
 from upscore.io.atomic import write_json
 from upscore.models import Spec, preprocessing, read_checkpoint
 from upscore.models.spec import spec_from
+from upscore.training.batches import check_shared
 from upscore.training.choices import choose
 from upscore.training.facts import Facts
 from upscore.training.length import fitted
@@ -130,7 +131,9 @@ def plan(
         raise ArgumentError(f"a recipe has no {', '.join(sorted(unknown))}; it has {names}")
     seconds = None if time is None else seconds_of(time)
     base = _base(recipe)
-    replace(base or Recipe(), **changes)  # a value that cannot be is said before the work
+    wanted = replace(base or Recipe(), **changes)  # what cannot be is said before the work
+    if base or "batch_size" in changes:
+        check_shared(wanted.batch_size, process().num_processes)
     if isinstance(mapping, str | Path):
         mapping = read_mapping(Path(mapping))
     mapping = mapping or (base.mapping if base else None)
@@ -143,18 +146,20 @@ def plan(
     everything = {field.name for field in fields(Recipe)} - ({"steps"} if seconds else set())
     fixed = given.keys() | (everything if base else set())
 
-    def decide() -> tuple[Recipe, dict[str, str], float]:
+    def decide() -> tuple[Recipe, dict[str, str]]:
         chosen: dict[str, Any] = {}
         reasons = dict.fromkeys(changes, "as given")
         if base is None:
-            chosen, why = choose(Facts(training, process().device.type == "cuda"), given)
+            state = process()
+            facts = Facts(training, state.device.type == "cuda", state.num_processes)
+            chosen, why = choose(facts, given)
             reasons |= why
-        made = replace(base or Recipe(), **{**chosen, **given})
-        left = None if seconds is None else seconds - (clock.monotonic() - begun)
-        spec = spec_of(made, training)
-        return fitted(made, reasons, spec, training, validation, left, fixed=fixed)
+        return replace(base or Recipe(), **{**chosen, **given}), reasons
 
-    made, reasons, estimate = agreed(decide)
+    made, reasons = agreed(decide)
+    spec = spec_of(made, training)
+    until = None if seconds is None else begun + seconds
+    made, reasons, estimate = fitted(made, reasons, spec, training, validation, until, fixed=fixed)
     return Plan(made, reasons, training, validation, split, estimate, _advice(made, training))
 
 
