@@ -67,6 +67,20 @@ def test_check_says_what_it_took_a_folder_for(tmp_path):
         assert "images and masks go together" in done.stderr
 
 
+def test_check_reports_each_problem_of_an_undivided_folder_once(tmp_path):
+    for part, band in (("images", "RGB"), ("masks", "L")):
+        (tmp_path / part).mkdir()
+        for i in range(12):
+            Image.new(band, (3, 2), i % 2).save(tmp_path / part / f"{i}.png")
+    Image.new("L", (3, 2), 7).save(tmp_path / "masks" / "5.png")
+    (tmp_path / "masks" / "4.png").unlink()
+    (tmp_path / "classes.txt").write_text("ground\nroad\n")
+    done = command("check", tmp_path)
+    assert done.returncode == 1
+    assert "2 problems (1 no partner, 1 no such class):" in done.stdout
+    assert done.stdout.count(str(tmp_path / "masks" / "5.png")) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

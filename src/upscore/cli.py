@@ -182,6 +182,8 @@ def train(
         workers=workers,
         log=[] if log == "none" else log.split(","),
     )
+    if not result.main:  # one of several processes says it
+        return
     scored = "no validation photos" if result.best != result.best else f"mIoU {result.best:.3f}"
     print(f"validation: {scored}; model in {output / 'best'}")
     print(f"next: upscore predict PHOTOS -o labels --model {output}")
@@ -208,8 +210,8 @@ def check(
         print(f"{name}: {len(found)} pairs; {found.about}")
         with progress_bar(f"checking {name}") as progress:
             problems += datasets.check(found, progress=progress)
-    if problems:
-        print(datasets.report(problems))
+    if problems:  # each once: "all" holds train and val too, and VOC's trainval does
+        print(datasets.report(list(dict.fromkeys(problems))))
         raise typer.Exit(1)
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 from test_dataset import mask, pair, photo
 
 from upscore import data
-from upscore.data.faults import ramp_share
+from upscore.data.measure import ramp_share
 
 SHAPE = (40, 50)
 

@@ -151,6 +151,54 @@ def test_errors_say_what_was_found(tmp_path):
     pair(tmp_path / "train", "a")
     with pytest.raises(data.DataError, match="no split 'val'; it has train"):
         data.find(tmp_path, "val", class_names=ABC)
+
+
+# Classes that nothing names
+
+
+def test_without_a_class_list_all_splits_have_the_classes_that_the_ids_tell(tmp_path):
+    pair(tmp_path / "train", "a")
+    pair(tmp_path / "val", "b", IDS + 2 * (IDS == 2).astype(np.uint8))  # 4 in place of 2
+    pair(tmp_path / "test", "c", np.array([[0, 255]], np.uint8))  # would be binary alone
+    for split in ("train", "val", "test"):
+        found = data.find(tmp_path, split)
+        assert found.class_names == ("class_0", "class_1", "class_2", "class_3", "class_4")
+        assert found.decoder.encoding == "index"
+        assert found.about.endswith(
+            "masks of class ids; no classes.txt: classes named by their ids; "
+            f"write {tmp_path / 'classes.txt'} to name them"
+        )
+    assert data.find(tmp_path, "val").read(0)[1].tolist() == [[0, 0, 1], [4, 255, 1]]
+    assert data.find(tmp_path, skip=["b"]).class_names == ("class_0", "class_1", "class_2")
+    mapping = {"ground": "class_0", "thing": "*"}
+    assert data.find(tmp_path, mapping=mapping).class_names == ("ground", "thing")
+    (tmp_path / "classes.txt").write_text("a\nb\nc\nd\ne\n")
+    assert data.find(tmp_path).class_names == ("a", "b", "c", "d", "e")
+    assert not data.find(tmp_path).hint
+
+
+def blurred(tmp_path):
+    coarse = np.random.default_rng(0).integers(0, 3, (8, 8)).astype(np.uint8) * np.uint8(20)
+    image = Image.fromarray(coarse).resize((50, 40), Image.Resampling.BILINEAR)
+    pair(tmp_path / "train", "a", np.asarray(image))
+
+
+def large(tmp_path):
+    pair(tmp_path / "train", "a", np.array([[0, 1, 64]], np.uint8))
+
+
+def nothing(tmp_path):
+    pair(tmp_path / "train", "a", np.zeros((2, 3), np.uint8))
+
+
+def lossy(tmp_path):
+    photo(tmp_path / "train" / "images" / "a.png")
+    mask(tmp_path / "train" / "masks" / "a.jpg", np.array([[0, 1, 2]] * 2, np.uint8))
+
+
+@pytest.mark.parametrize("make", [blurred, large, nothing, lossy])
+def test_masks_whose_ids_tell_no_classes_need_a_class_list(tmp_path, make):
+    make(tmp_path)
     with pytest.raises(data.DataError, match=r"no class names; write .*classes\.txt"):
         data.find(tmp_path)
 

@@ -29,6 +29,13 @@ def facts(
     return Facts(Survey(dataset, (), pixels, sizes, halves, thick))
 
 
+def test_processes_share_a_batch_evenly():
+    one = facts()
+    for on_gpu, processes, size in ((False, 1, 4), (False, 3, 6), (True, 3, 18), (True, 8, 16)):
+        made = Facts(one.survey, on_gpu, processes)
+        assert choose(made, {})[0]["batch_size"] == size
+
+
 def chosen(given=None, **options):
     return choose(facts(**options), given or {})
 

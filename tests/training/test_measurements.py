@@ -8,6 +8,7 @@ from training_worker import TINY
 
 import upscore
 from upscore import data, images, models
+from upscore.data.bands import normalisation
 from upscore.errors import ArgumentError, DataError, ImageError
 from upscore.inference.ensemble import Ensemble
 from upscore.prediction.batch import predict_files
@@ -63,7 +64,7 @@ def test_a_folder_of_bands_says_so(folder):
 
 def test_each_band_is_normalised_by_what_was_measured(folder):
     survey = data.survey(data.find(folder, "train"))
-    ranges, mean, std = data.measure.bands(survey.values)
+    ranges, mean, std = normalisation(survey.values)
     for (low, high), scale in zip(ranges, (1, 300, 20_000, 5, 50_000), strict=True):
         assert 0.05 * scale < low < 0.3 * scale < high < 1.1 * scale
     assert all(0.1 < value < 0.9 for value in mean)

@@ -12,7 +12,8 @@ from training_worker import TINY
 import upscore
 from upscore import data
 from upscore.errors import DataError, RunError
-from upscore.training import plan, timing
+from upscore.training import length, timing
+from upscore.training.plan import spec_of
 from upscore.training.rates import find_rate, steepest
 from upscore.training.recipe import Recipe
 from upscore.training.run import Run
@@ -44,13 +45,18 @@ def test_photos_are_held_out_of_train_alone(folder):
     assert "held out of train" in made.split
 
 
-def test_folds_share_out_train_and_val(folder, tmp_path):
-    root = tmp_path / "data"
+def with_val(folder, root):
+    """A copy of the folder with six photos to validate on."""
     shutil.copytree(folder, root)
     make_photos(root / "val", 6)
     for i in range(6):  # other names than those of train
         for part in ("images", "masks"):
             (root / "val" / part / f"{i}.png").rename(root / "val" / part / f"v{i}.png")
+    return root
+
+
+def test_folds_share_out_train_and_val(folder, tmp_path):
+    root = with_val(folder, tmp_path / "data")
     held = [
         {sample.name for sample in upscore.plan(root, fold=f"{i}/3", **SMALL).validation.samples}
         for i in range(3)
@@ -64,7 +70,7 @@ def test_a_time_sets_the_steps(folder, monkeypatch):
     monkeypatch.setattr(timing, "measure", lambda *_: timing.Timing(step=0.5, photo=0.0))
     short, long = (upscore.plan(folder, time=time, **SMALL) for time in ("1m", "10m"))
     for made, seconds in ((short, 60), (long, 600)):
-        steps = 0.9 * (seconds - plan.AROUND) / (plan.CAUTION * 0.5)
+        steps = 0.9 * (seconds - length.AROUND) / (length.CAUTION * 0.5)
         assert made.recipe.steps == pytest.approx(steps, rel=0.1)
         assert made.seconds < seconds
     assert "a step takes 0.50 s" in short.reasons["steps"]
@@ -78,16 +84,27 @@ def test_validations_take_a_tenth_of_the_time_at_most(folder, monkeypatch):
     """With a step as long as the labelling of a photo, 2 photos and a sheet of 2 take 4 steps."""
     survey = data.survey(data.find(folder))
     recipe = Recipe(**SMALL, steps=1000)
+    spec = spec_of(recipe, survey)
     monkeypatch.setattr(timing, "measure", lambda *_: timing.Timing(step=1.0, photo=1.0))
     held = survey.part([0, 1]).dataset
-    made, _, _ = plan._timed(recipe, {}, survey, held, None, fixed=())
+    made, _, _ = length.fitted(recipe, {}, spec, survey, held, None, fixed=())
     assert 1000 / made.evaluate_every <= 12
     recipe = dataclasses.replace(recipe, steps=80)
-    made, _, seconds = plan._timed(recipe, {}, survey, held, None, fixed=())
+    made, _, seconds = length.fitted(recipe, {}, spec, survey, held, None, fixed=())
     assert made.evaluate_every == 40  # two of them: 8 of 80 s
-    assert seconds == pytest.approx(80 + 2 * 4 + 5.4 * 2 + plan.AROUND)
-    given, _, _ = plan._timed(recipe, {}, survey, held, None, fixed=("evaluate_every",))
+    assert seconds == pytest.approx(80 + 2 * 4 + 5.4 * 2 + length.AROUND)
+    given, _, _ = length.fitted(recipe, {}, spec, survey, held, None, fixed=("evaluate_every",))
     assert given.evaluate_every == recipe.evaluate_every
+
+
+def test_a_plan_asks_for_the_names_of_classes(folder, tmp_path):
+    root = shutil.copytree(folder, tmp_path / "data")
+    (root / "classes.txt").unlink()
+    made = upscore.plan(root, **SMALL)
+    assert made.training.dataset.class_names == ("class_0", "class_1", "class_2")
+    assert made.advice == (
+        f"no classes.txt: classes named by their ids; write {root / 'classes.txt'} to name them",
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,6 +151,34 @@ def test_a_plan_is_followed_and_kept(folder, tmp_path, monkeypatch):
     assert Run.begun_with(out)[0].steps == 4
 
 
+def test_resuming_needs_no_word_about_the_data(folder, tmp_path):
+    root, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(folder / "train" / "images", root / "img")
+    shutil.copytree(folder / "train" / "masks", root / "gt")
+    shutil.copy(folder / "classes.txt", root)
+    (root / "img" / "3.png").write_bytes(b"broken")
+    options = {"workers": 0, "log": (), "show": False}
+    reading = {
+        "layout": data.Patterns("img/*.png", "gt/{stem}.png"),
+        "skip": ["3"],
+        "mapping": {"ground": ["ground"], "thing": ["*"]},
+        "fold": "1/3",
+    }
+    run = upscore.train(root, out, **reading, **options, **SMALL | {"steps": 1})
+    assert json.loads((out / "plan.json").read_text())["skip"] == ["3"]
+    for again in ({}, reading):
+        resumed = upscore.train(root, out, resume=True, **again, **options)
+        assert resumed.identity == run.identity
+    for other, message in (
+        ({"skip": ["4"]}, r"run was begun with skip = \['3'\], not \['4'\]: leave skip out"),
+        ({"layout": "voc"}, "layout = {'images': 'img/\\*.png', .*not 'voc'"),
+        ({"mapping": {"thing": ["*"]}}, r"mapping = {'ground': \['ground'\].*not {'thing'"),
+        ({"fold": "0/3"}, "fold = '1/3', not '0/3'"),
+    ):
+        with pytest.raises(RunError, match=message):
+            upscore.train(root, out, resume=True, **other, **options)
+
+
 def test_an_evaluation_scores_what_was_held_out(folder, tmp_path):
     undivided = tmp_path / "data"
     shutil.copytree(folder / "train", undivided)
@@ -147,6 +192,27 @@ def test_an_evaluation_scores_what_was_held_out(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "other")
     make_photos(tmp_path / "other" / "val", 3)
     assert len(upscore.evaluate(tmp_path / "other", out, progress=False).image_names) == 3
+
+
+def test_an_evaluation_scores_the_fold_that_was_held_out(folder, tmp_path):
+    root = with_val(folder, tmp_path / "data")
+    names = {str(i) for i in range(10)} | {f"v{i}" for i in range(6)}
+    runs = [tmp_path / f"run {i}" for i in range(2)]
+    for i, out in enumerate(runs):
+        options = SMALL | {"steps": 1, "fold": f"{i}/3"}
+        run = upscore.train(root, out, workers=0, log=(), show=False, **options)
+        held = names - set(run.identity["photos"])
+        result = upscore.evaluate(root, out, progress=False)
+        assert set(result.image_names) == held
+        assert result.protocol["split"] == "held out in training, of train and val"
+    with pytest.raises(DataError, match="the models held out different photos"):
+        upscore.evaluate(root, runs, progress=False)
+    assert len(upscore.evaluate(root, runs, split="test", progress=False).image_names) == 3
+    gone = min(held)
+    for path in root.glob(f"*/*/{gone}.png"):
+        path.unlink()
+    with pytest.raises(DataError, match=f"1 of them are not here, such as {gone}"):
+        upscore.evaluate(root, runs[1], progress=False)
 
 
 def test_three_photos_are_all_learned_from(folder, tmp_path):

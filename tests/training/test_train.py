@@ -1,6 +1,7 @@
 """Training: it learns, it resumes exactly, its processes agree, and it refuses what is broken."""
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -111,9 +112,10 @@ def test_overfits_four_photos(photos, tmp_path, found):
 
 
 def test_killed_and_resumed_is_never_killed(photos, tmp_path):
-    _, expected = work(photos, tmp_path / "whole", 6)
+    every = ("--evaluate-every", "4")  # so that a row of the table is of steps before and after
+    _, expected = work(photos, tmp_path / "whole", 6, *every)
     out = tmp_path / "killed"
-    command = [sys.executable, str(WORKER), str(photos), str(out), "6"]
+    command = [sys.executable, str(WORKER), str(photos), str(out), "6", *every]
     state = out / "state" / "state.json"
     for steps in (1, 3):  # twice: at the start, and after a first resumption
         process = subprocess.Popen(
@@ -127,7 +129,7 @@ def test_killed_and_resumed_is_never_killed(photos, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
     (out / "state" / ".part-0123456789abcdef.json").write_text("{ half of a ")
-    description, tensors = work(photos, out, 6, "--resume")
+    description, tensors = work(photos, out, 6, "--resume", *every)
     assert description["step"] == 6
     assert not list(out.rglob(".part-*"))
     assert tensors.keys() == expected.keys()
@@ -136,6 +138,8 @@ def test_killed_and_resumed_is_never_killed(photos, tmp_path):
     for name in ("best", "last"):
         weights = [next((tmp_path / r / name).glob("*.safetensors")) for r in ("whole", "killed")]
         assert weights[0].name == weights[1].name  # the name is the hash
+    tables = [(tmp_path / r / "metrics.csv").read_text() for r in ("whole", "killed")]
+    assert tables[0] == tables[1]
 
 
 def read_tensors_or_none(out):
@@ -174,6 +178,23 @@ def test_two_processes_take_the_gradients_of_one(photos, tmp_path):
     assert worst > 1e-2 * float(scale)  # without the all-reduce this test would fail
 
 
+def test_processes_share_a_planned_batch_and_speak_once(photos, tmp_path):
+    start = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=3", "--standalone")
+    names = ("encoder", "width", "pretrained", "frozen_norm", "crop", "precision")
+    settings = [f"--set={name}={getattr(TINY, name)}" for name in names]
+    command = [*start, "-m", "upscore.cli", "train", str(photos), "-o", str(tmp_path / "run")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    command += ["--time=1s", *settings]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("validation: mIoU") == done.stdout.count("next: ") == 1
+    kept = json.loads((tmp_path / "run" / "plan.json").read_text())
+    assert kept["recipe"]["batch_size"] == 6
+    assert kept["reasons"]["batch_size"] == "no fewer than 4, shared evenly by 3 processes"
+    assert kept["recipe"]["steps"] == 1
+    assert "the time is too short" in kept["reasons"]["steps"]
+
+
 def test_steps_see_the_same_photos_however_they_are_shared_and_resumed(found):
     recipe = dataclasses.replace(TINY, batch_size=2)
     options = {"workers": 0}
@@ -187,7 +208,7 @@ def test_steps_see_the_same_photos_however_they_are_shared_and_resumed(found):
         together = torch.cat([halves[rank][step][0] for rank in (0, 1)])
         assert torch.equal(together, whole[step][0])
     assert not torch.equal(whole[0][0], whole[2][0])  # the next epoch is another order
-    with pytest.raises(ValueError, match="2 photos cannot be shared evenly by 3"):
+    with pytest.raises(ValueError, match=r"2 photos cannot be shared evenly by 3 .*batch_size=3"):
         batches(found[0], recipe, range(1), rank=0, world=3, **options)
 
 

@@ -1,6 +1,6 @@
 """One training run in a process of its own, for tests that kill it or run it several times over.
 
-python training_worker.py DATA OUT STEPS [--resume] [--alone] [--save-every N]
+python training_worker.py DATA OUT STEPS [--resume] [--alone] [--save-every N] [--evaluate-every N]
 """
 
 import argparse
@@ -37,11 +37,12 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--alone", action="store_true", help="take the all-reduce out")
     parser.add_argument("--save-every", type=int, default=1)
+    parser.add_argument("--evaluate-every", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.alone:
         Accelerator.reduce = lambda self, tensor, *_: tensor
-    changes = {"steps": args.steps, "evaluate_every": 1}
+    changes = {"steps": args.steps, "evaluate_every": args.evaluate_every}
     if args.frozen_from:
         changes |= {"pretrained": args.frozen_from, "frozen_norm": True}
     recipe = Recipe(**{**vars(TINY), **changes})

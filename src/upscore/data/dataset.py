@@ -1,7 +1,7 @@
 """Data sets of photos and masks: find one in a folder, read its pairs."""
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence, Set
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,12 @@ from upscore.data.layouts.patterns import Patterns
 from upscore.data.masks import ENCODINGS, UNKNOWN, Decoder, recognise
 from upscore.data.problems import Problem
 from upscore.data.sample import Sample
+from upscore.data.unnamed import names_by_ids
 from upscore.errors import ArgumentError, DataError, ImageError
 
 _SHOWN = 8  # class names in a sentence
 _LOOKED_AT = 16  # photos from which their kind is recognised
+_BY_IDS = "no classes.txt: classes named by their ids; write"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Dataset:
     `bands` is how many bands of measurements the photos have, such as 16-bit TIFF files; None for
     pictures, read as bytes of RGB. `problems` holds what was wrong in the listing itself, such as a
     photo without a mask; `upscore.data.check` looks into the files. `source` says which files were
-    listed.
+    listed, `hint` how to name classes where nothing does and they are called by their ids.
     """
 
     root: Path
@@ -51,6 +53,7 @@ class Dataset:
     bands: int | None = None
     problems: tuple[Problem, ...] = field(default=(), repr=False)
     source: str = field(default="", repr=False)
+    hint: str = field(default="", repr=False)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -62,7 +65,8 @@ class Dataset:
         more = ", ..." if len(self.class_names) > _SHOWN else ""
         count = len(self.class_names)
         classes = f"{count} class{'es' * (count != 1)}: {shown}{more}"
-        return f"{self.source}, {classes}; {self._how()}{_measured(self.bands)}"
+        about = (f"{self.source}, {classes}", self._how(), _measured(self.bands), self.hint)
+        return "; ".join(filter(None, about))
 
     def _how(self) -> str:
         drawings = [sample.drawing for sample in self.samples if sample.drawing]
@@ -125,7 +129,8 @@ def find(
     """Find the photos and masks of one split under a folder, by looking at it.
 
     Opens some 16 photos and masks, to recognise their kind; `upscore.data.check` opens all.
-    Annotation files (JSON, XML) are read whole.
+    Annotation files (JSON, XML) are read whole, and so are all masks of ids whose classes nothing
+    names: these are "class_0", "class_1", ... to the largest id in any split.
 
     Args:
         root: the folder.
@@ -134,7 +139,7 @@ def find(
         images, masks: patterns of photos and masks, in place of a layout; see `Patterns`.
         mapping: merges and ignores classes: a file, or a dictionary from new names to old ones.
         class_names: names in the order of the ids, or a file of them; if not given,
-            `root/classes.txt`, else the layout's own.
+            `root/classes.txt`, else the layout's own, else those that the ids tell.
         encoding: how mask files store classes: "index", "colour" or "binary"; recognised if not
             given.
         skip: what to leave out: stems, file names or paths.
@@ -154,26 +159,48 @@ def find(
     split, listing = found.read(split)
     samples, classes = listing.samples, listing.classes
 
+    leave = {str(entry) for entry in skip}
     names, colours = _known_classes(root, classes, class_names)
-    encoding = _encoding(samples, names, colours, encoding)
-    names = _names_for(encoding, names, root)
+    # Where nothing names the classes, the masks of all splits tell them: the same for each split.
+    telling = samples if names else _without(leave, root, found.samples())
+    encoding = _encoding(telling, names, colours, encoding)
+    by_ids = names_by_ids([s.mask for s in telling]) if not names and encoding == "index" else None
+    names = _names_for(encoding, names or by_ids, root)
     problems = [*listing.problems, *_unknown_labels(samples, names)]
     colours = colours or _colours_for(classes, names)
     new_names, ids = apply_mapping(names, mapping)
     palette = tuple(colours[ids.index(i)] for i in range(len(new_names)))
 
-    leave = {str(entry) for entry in skip}
     return Dataset(
         root,
         found.name,
         split,
-        tuple(s for s in samples if leave.isdisjoint(_called(root, s.image, s.at_fault))),
+        tuple(_without(leave, root, samples)),
         new_names,
         palette,
         _decoder(encoding, classes, names, colours, ids),
         _bands([sample.image for sample in samples]),
         tuple(p for p in problems if leave.isdisjoint(_called(root, p.file))),
         f"{found.layout.title} ({listing.source})",
+        f"{_BY_IDS} {root / 'classes.txt'} to name them" if by_ids else "",
+    )
+
+
+def joined(first: Dataset, *others: Dataset) -> Dataset:
+    """Splits of one folder as one; a DataError where their masks are not read alike."""
+    for other in others:
+        kinds = [(each.class_names, each.decoder, each.bands) for each in (first, other)]
+        if kinds[0] != kinds[1]:
+            raise DataError(
+                f"{first.root}: {first.split!r} and {other.split!r} cannot be taken together, "
+                f"as their classes or kinds of files differ\n  {first.about}\n  {other.about}"
+            )
+    parts = (first, *others)
+    return replace(
+        first,
+        split=" and ".join(part.split for part in parts),
+        samples=tuple(sample for part in parts for sample in part.samples),
+        problems=tuple(problem for part in parts for problem in part.problems),
     )
 
 
@@ -197,7 +224,7 @@ def _in_words(bands: int | None) -> str:
 
 def _measured(bands: int | None) -> str:
     """What photos are, where they are no pictures."""
-    return "" if bands is None else f"; photos of {bands} band{'s' * (bands != 1)} of measurements"
+    return "" if bands is None else f"photos of {bands} band{'s' * (bands != 1)} of measurements"
 
 
 def _encoding(
@@ -248,6 +275,11 @@ def _unknown_labels(samples: Iterable[Sample], names: Sequence[str]) -> list[Pro
             remedy = f"did you mean {near[0]}? correct it" if near else "add it to the class list"
             problems.append(Problem(sample.at_fault, "no such class", message, remedy))
     return problems
+
+
+def _without(leave: Set[str], root: Path, samples: Iterable[Sample]) -> list[Sample]:
+    """The samples that a skip list does not name."""
+    return [s for s in samples if leave.isdisjoint(_called(root, s.image, s.at_fault))]
 
 
 def _called(root: Path, *files: Path) -> set[str]:

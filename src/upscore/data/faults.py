@@ -8,15 +8,10 @@ import numpy as np
 
 from upscore.data.dataset import Dataset
 from upscore.data.masks import Decoder, Pixels
+from upscore.data.measure import RAMP, ramp_share
 from upscore.data.problems import Problem
 from upscore.data.sample import Sample
 from upscore.errors import DataError, ImageError
-
-# Of the changes along a mask's rows and columns, the share that are steps of a ramp: at most 0.05
-# in CamVid and VOC, also resized by the nearest pixel; at least 0.27 after bilinear or bicubic
-# resizing by 0.33 to 2.
-RAMP = 0.15
-_FEWEST_RAMPS = 16  # below that many, a share says nothing
 
 _REMEDIES = {
     "index": "save one channel of ids that the class list has; 255 is void",
@@ -67,26 +62,6 @@ def wrong_values(
         lossy = file.suffix.lower() in (".jpg", ".jpeg")
         remedy = "save masks as PNG: JPEG alters them" if lossy else _REMEDIES[decoder.encoding]
         yield Problem(file, "no such class", str(no_class), remedy)
-
-
-def ramp_share(mask: Pixels) -> float:
-    """Of the changes between neighbouring pixels, the share that continue upwards or downwards.
-
-    >>> ramp_share(np.tile([0, 0, 0, 9, 9, 9], (9, 1)))
-    0.0
-    >>> ramp_share(np.tile([0, 0, 3, 6, 9, 9], (9, 1)))
-    0.666...
-    """
-    ramps = changes = 0
-    for lines in (mask, mask.swapaxes(0, 1)):
-        steps = lines[:, 1:] != lines[:, :-1]
-        steps = steps if mask.ndim == 2 else steps.any(-1)
-        changes += int(np.count_nonzero(steps))
-        twice = steps[:, 1:] & steps[:, :-1]
-        left, here, right = (lines[:, i : i + twice.shape[1]][twice] for i in range(3))
-        ramp = (np.minimum(left, right) <= here) & (here <= np.maximum(left, right))
-        ramps += int(np.count_nonzero(ramp if mask.ndim == 2 else ramp.all(-1)))
-    return ramps / changes if ramps >= _FEWEST_RAMPS else 0.0
 
 
 def duplicates(dataset: Dataset, against: Sequence[Dataset]) -> Iterable[Problem]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscore.data import faults, measure
+from upscore.data.bands import some_values
 from upscore.data.dataset import Dataset
 from upscore.data.masks import Pixels
 from upscore.data.problems import PROBLEM_KINDS, Problem
@@ -196,7 +197,7 @@ def _look(dataset: Dataset, allow: Collection[str], every: int, index: int) -> _
     values = None
     if photo is not None:
         size = photo.shape[:2]
-        values = None if dataset.bands is None else measure.some_values(photo)
+        values = None if dataset.bands is None else some_values(photo)
     if photo is not None and mask is not None:
         problems += faults.sizes_differ(sample, photo, mask)
     if mask is not None:

@@ -1,6 +1,6 @@
 """Score a model on a data set, at the masks' own size, from one pooled confusion matrix."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from rich.progress import track
 
 from upscore import data as datasets
 from upscore.data import Dataset, Patterns
+from upscore.data.dataset import joined
 from upscore.errors import DataError
 from upscore.evaluation import metrics
 from upscore.evaluation.confusion import class_table, confusion_of, unknown_classes
@@ -22,6 +23,8 @@ from upscore.inference.tta import Tta
 from upscore.io.atomic import make_folder, write_json
 from upscore.models.spec import Spec
 from upscore.version import __version__
+
+_HELD_OUT = "held out in training, of"  # how the split of such photos begins
 
 
 def evaluate(
@@ -47,7 +50,8 @@ def evaluate(
         data: the folder; see `upscore.data.find` for layouts.
         model: "bundled", a folder with a model.json, the folder of a training run, or a list of
             these (an ensemble).
-        split: which part of the data.
+        split: which part of the data. "val" is what training held out, where the data have no val
+            of their own or the model is of a fold of train and val.
         layout, mapping, skip: as for `upscore.data.find`. Where the data have classes that the
             model does not know, and no mapping is given, the one it was trained with is used.
         engine, device, precision, long_side, tta: as for `upscore.Predictor`.
@@ -73,6 +77,7 @@ def evaluate(
     )
     spec = segmenter.spec
     dataset, used = matched(Path(data), spec, split, layout, mapping, skip)
+    _check_members(segmenter.members, dataset)
     indices = track(
         range(len(dataset)), "Evaluating", console=Console(stderr=True), disable=not progress
     )
@@ -104,22 +109,25 @@ def matched(
     skip: Collection[str | Path],
 ) -> tuple[Dataset, Any]:
     """Return the data set in classes the model knows, and the mapping that brought it there."""
-    options: dict[str, Any] = {"layout": layout, "skip": skip}
-    held_out = _held_out(root, spec, layout) if split == "val" else None
-    split = held_out or split
-    dataset = datasets.find(root, split, mapping=mapping, **options)
+    held_out = _held_out(root, spec, layout) if split == "val" else ()
+
+    def found(mapping: Any) -> Dataset:
+        options: dict[str, Any] = {"layout": layout, "mapping": mapping, "skip": skip}
+        return joined(*(datasets.find(root, name, **options) for name in held_out or (split,)))
+
+    dataset = found(mapping)
     if mapping is None and not set(dataset.class_names) <= set(spec.class_names):
         mapping = spec.card.get("mapping")
         if mapping is not None:
             try:
-                dataset = datasets.find(root, split, mapping=mapping, **options)
+                dataset = found(mapping)
             except DataError as error:  # the mapping is of other data
                 raise unknown_classes(dataset.class_names, spec.class_names) from error
     class_table(dataset.class_names, spec.class_names)
     if held_out:
         names = set(spec.card["held_out"])
         samples = tuple(sample for sample in dataset.samples if sample.name in names)
-        dataset = replace(dataset, samples=samples, split=f"held out of {split} in training")
+        dataset = replace(dataset, samples=samples, split=f"{_HELD_OUT} {dataset.split}")
     dataset = replace(dataset, bands=spec.bands)  # read as the model takes them
     if dataset.problems:
         shown = "\n  ".join(map(str, dataset.problems[:5]))
@@ -132,19 +140,45 @@ def matched(
     return dataset, mapping
 
 
-def _held_out(root: Path, spec: Spec, layout: str | Patterns | None) -> str | None:
-    """The split that training held photos out of, where the data have no val of their own.
+def _held_out(root: Path, spec: Spec, layout: str | Patterns | None) -> tuple[str, ...]:
+    """The splits that training held photos out of, where those photos are what "val" means.
 
-    What was held out then is what "val" means: a tenth of an undivided folder, chosen anew, might
-    have been learned from.
+    They are where the data have no val of their own: a tenth of an undivided folder, chosen anew,
+    might have been learned from. And they are for a fold, which is of train and val together.
     """
-    names = spec.card.get("held_out")
+    names = set(spec.card.get("held_out", ()))
     available = datasets.splits(root, layout=layout)
-    if not names or ("val" in available and "all" not in available):
-        return None
-    split = "all" if "all" in available else "train"
-    found = {sample.name for sample in datasets.find(root, split, layout=layout).samples}
-    return split if found.issuperset(names) else None
+    undivided = "all" in available
+    if not names or ("val" in available and not undivided and not spec.card.get("fold")):
+        return ()
+    parts = ("all",) if undivided else ("train", "val")
+    splits = tuple(part for part in parts if part in available)
+    found = {
+        sample.name
+        for split in splits
+        for sample in datasets.find(root, split, layout=layout).samples
+    }
+    missing = sorted(names - found)
+    if missing and names & found and spec.card.get("data") == root.name:
+        raise DataError(
+            f"{root}: training held out {len(names)} photos, and {len(missing)} of them are not "
+            f"here, such as {missing[0]}; others of 'val' may have been learned from. Put them "
+            "back, or name another split to score"
+        )
+    return () if missing else splits
+
+
+def _check_members(members: Sequence[Segmenter], dataset: Dataset) -> None:
+    """Raise DataError where a model of an ensemble has learned from what another held out."""
+    scored = {sample.name for sample in dataset.samples}
+    for member in members if dataset.split.startswith(_HELD_OUT) else ():
+        held = member.spec.card.get("held_out")
+        if held and not scored <= set(held):
+            raise DataError(
+                f"{dataset.root}: the models held out different photos, so that each photo was "
+                "learned from by one of them: score them one by one, or name a split that none "
+                "has learned from, such as 'test'"
+            )
 
 
 def _protocol(

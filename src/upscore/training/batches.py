@@ -97,15 +97,21 @@ class Crops(TorchDataset[tuple[Tensor, Tensor]]):
         return row, column
 
 
+def check_shared(size: int, world: int) -> None:
+    """Raise ArgumentError where a batch cannot be shared evenly by several processes."""
+    if size % world:
+        raise ArgumentError(
+            f"a batch of {size} photos cannot be shared evenly by {world} processes: choose a "
+            f"multiple of {world} (--set batch_size={-(-size // world) * world})"
+        )
+
+
 def batches(
     survey: Survey, recipe: Recipe, steps: range, *, rank: int, world: int, workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One process's share of the global batch of each step: every `world`-th photo."""
     size = recipe.batch_size
-    if size % world:
-        raise ArgumentError(
-            f"a batch of {size} photos cannot be shared evenly by {world} processes"
-        )
+    check_shared(size, world)
     shares = [list(range(step * size + rank, (step + 1) * size, world)) for step in steps]
     loader = DataLoader(
         Crops(survey, recipe),

@@ -13,10 +13,11 @@ SEEN = 1e-5  # of the pixels: a class below that is hardly there, and decides no
 
 @dataclass(frozen=True)
 class Facts:
-    """The numbers of a survey, and whether a GPU is there to train on."""
+    """The numbers of a survey, whether there is a GPU, and how many processes share a batch."""
 
     survey: Survey
     on_gpu: bool = False
+    processes: int = 1
 
     @property
     def photos(self) -> int:

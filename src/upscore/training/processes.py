@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 
 T = TypeVar("T")
 
@@ -23,3 +23,8 @@ def agreed(make: Callable[[], T]) -> T:
     if state.num_processes > 1:
         broadcast_object_list(made)
     return made[0]  # type: ignore[return-value]
+
+
+def of_all(value: T) -> list[T]:
+    """The values of all processes, in all of them: every process has to call it."""
+    return list(gather_object([value]))

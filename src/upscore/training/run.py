@@ -10,7 +10,7 @@ import csv
 import json
 import math
 import shutil
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
@@ -30,6 +30,7 @@ from upscore.evaluation.metrics import Scores
 from upscore.io.atomic import replacing, write_json
 from upscore.models import FCN, Spec, save
 from upscore.models.weights import read_tensors, write_tensors
+from upscore.training.reading import Reading
 from upscore.training.recipe import Recipe
 
 RECENT = 10  # steps whose mean loss the progress bar shows, and how often it changes
@@ -55,7 +56,9 @@ class Run:
         self.identity = json.loads(json.dumps(identity))  # as it comes back from a file
         self._begun = (folder / "state" / "state.json").is_file()
         self.history: list[dict[str, float]] = []
-        self._losses: list[Tensor] = []
+        self._loss: Tensor | float = 0.0  # the sum of the losses since the last validation ...
+        self._losses = 0  # ... and how many they are
+        self._recent: deque[Tensor] = deque(maxlen=RECENT)
 
     @property
     def best(self) -> float:
@@ -78,15 +81,15 @@ class Run:
         return 0 < patience <= len(found) - 1 - found.index(self.best) if found else False
 
     @staticmethod
-    def begun_with(folder: Path) -> tuple[Recipe, str | None, str | None]:
-        """The recipe of the run in a folder, and how its photos were divided: group_by, fold."""
+    def begun_with(folder: Path) -> tuple[Recipe, Reading]:
+        """The recipe of the run in a folder, and how its photos were found and divided."""
         path = folder / "plan.json"
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             names = {field.name for field in fields(Recipe)}
             known = {k: v for k, v in values["recipe"].items() if k in names}
             known = {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
-            return Recipe(**known), values.get("group_by"), values.get("fold")
+            return Recipe(**known), Reading.of(values)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{path} is not the plan of a run: {error}") from error
 
@@ -146,6 +149,7 @@ class Run:
             **self.identity,
             "step": step,
             "history": self.history,
+            "losses": [float(self._loss), self._losses],
             "scaler": scaler.state_dict() if scaler is not None else None,
         }
         write_tensors(self.folder / "state", "state", tensors, description)
@@ -178,11 +182,12 @@ class Run:
         if scaler is not None:
             scaler.load_state_dict(description["scaler"])
         self.history = description["history"]
+        self._loss, self._losses = description["losses"]
         return int(description["step"])
 
     def record(self, step: int, scores: Scores | None) -> bool:
         """Note a step in the history, the table and the curves; are its weights the best?"""
-        loss = float(torch.stack(self._losses).mean())
+        loss = float(self._loss) / self._losses
         _check_finite(loss, step)
         row = {
             "step": step,
@@ -192,7 +197,7 @@ class Run:
         if scores is not None:
             row |= {"mean_iou": scores.mean_iou, "pixel_accuracy": scores.pixel_accuracy}
         self.history.append(row)
-        self._losses = []
+        self._loss, self._losses = 0.0, 0
         if self.main:
             with replacing(self.folder / "metrics.csv") as path, path.open("w", newline="") as file:
                 writer = csv.DictWriter(file, list(row))
@@ -242,9 +247,10 @@ class Run:
             def advance(loss: Tensor) -> None:
                 nonlocal step
                 step += 1
-                self._losses.append(loss)
+                self._loss, self._losses = self._loss + loss, self._losses + 1
+                self._recent.append(loss)
                 if step % RECENT == 0 or step == total:
-                    recent = float(torch.stack(self._losses[-RECENT:]).mean())
+                    recent = float(torch.stack(list(self._recent)).mean())
                     _check_finite(recent, step)
                     text = f"loss {recent:.3f}"
                     if self._scored:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from accelerate.utils import reduce
 
 from upscore.data import Dataset, Survey
 from upscore.errors import ArgumentError
@@ -15,6 +16,7 @@ from upscore.inference.segmenter import Segmenter
 from upscore.models import Spec
 from upscore.training.batches import batches
 from upscore.training.objective import Objective, autocast, learner
+from upscore.training.processes import of_all, process
 from upscore.training.recipe import Recipe
 
 _STEPS, _WARM = 6, 2  # steps that are timed, and the first of them that do not count
@@ -45,11 +47,17 @@ def seconds_of(duration: str | float) -> float:
 def measure(
     recipe: Recipe, spec: Spec, survey: Survey, validation: Dataset, device: torch.device
 ) -> Timing:
-    """Take some steps of a run, with its own photos, and label some photos; nothing is kept."""
+    """Take some steps of a run, with its own photos, and label some photos; nothing is kept.
+
+    All processes do it at once, each with its share of a batch; the times of the slowest count.
+    """
     model, optimizer = learner(recipe, spec, survey, device)
+    state = process()
+    rank, world = state.process_index, state.num_processes
+    loaders = max(1, min(_LOADERS, (os.cpu_count() or 1) // world))
     times = []
     begun = time.perf_counter()
-    for images, target in batches(survey, recipe, range(_STEPS), rank=0, world=1, workers=0):
+    for images, target in batches(survey, recipe, range(_STEPS), rank=rank, world=world, workers=0):
         loaded = time.perf_counter()
         for photos, masks in zip(
             images.chunk(recipe.accumulate), target.chunk(recipe.accumulate), strict=True
@@ -57,15 +65,24 @@ def measure(
             with autocast(recipe, device):
                 loss = model(photos.to(device), masks.to(device))
             loss.backward()
+        if world > 1:
+            _sum_gradients(model)
         optimizer.step()
         optimizer.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize()
         now = time.perf_counter()
         # Photos are decoded beside the network's work: on two cores that takes half of their time.
-        times.append(now - loaded + (loaded - begun) / min(_LOADERS, os.cpu_count() or 1))
+        times.append(now - loaded + (loaded - begun) / loaders)
         begun = now
-    return Timing(float(np.median(times[_WARM:])), _photo_seconds(model, recipe, spec, validation))
+    step, photo = float(np.median(times[_WARM:])), _photo_seconds(model, recipe, spec, validation)
+    return Timing(*(max(seconds) for seconds in zip(*of_all((step, photo)), strict=True)))
+
+
+def _sum_gradients(model: Objective) -> None:
+    """Take the time that processes need to exchange their gradients; the sum is not used."""
+    found = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+    reduce(torch.cat(found), "sum")
 
 
 def _photo_seconds(model: Objective, recipe: Recipe, spec: Spec, photos: Dataset) -> float:

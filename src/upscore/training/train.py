@@ -1,7 +1,7 @@
 """Training: a folder of photos and masks becomes a checkpoint."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from PIL.Image import Image
 from torch.optim.swa_utils import AveragedModel
 
 from upscore.data import Dataset, Patterns, Survey
+from upscore.data.classes import read_mapping
 from upscore.evaluation import metrics
 from upscore.evaluation.confusion import confusion_of
 from upscore.inference.engines.torch import TorchEngine
@@ -22,6 +23,7 @@ from upscore.training.batches import batches, seeded
 from upscore.training.objective import averaging, gradients, learner, precision, set_rates
 from upscore.training.plan import plan, spec_of
 from upscore.training.processes import process
+from upscore.training.reading import Reading, require_same
 from upscore.training.recipe import Recipe
 from upscore.training.run import Run
 from upscore.training.sheet import draw_sheet
@@ -54,7 +56,7 @@ def train(
         out: the run's folder; its `best/` is what `upscore.Predictor` and `evaluate` take.
         recipe, time, layout, mapping, skip, allow, group_by, fold: as for `upscore.plan`.
         resume: go on with the run in `out`, by its own plan, to the weights it would have had
-            without the stop.
+            without the stop. How its data are read is kept with it and need not be said again.
         workers: processes that decode and augment photos.
         log: where scores and pictures are noted too: "tensorboard", "wandb", "mlflow", ..., as far
             as they are installed.
@@ -63,7 +65,8 @@ def train(
 
     Raises:
         DataError: the data cannot be used; files to skip are listed in `out/skip.txt`.
-        RunError: `out` cannot be written, is nearly full, or holds another run.
+        RunError: `out` cannot be written, is nearly full, or holds another run; what is said again
+            of the data differs from what the run began with.
 
     Example:
         >>> import upscore
@@ -72,25 +75,29 @@ def train(
     """
     loggers.checked(log)  # now, not after the plan
     out = Path(out)
+    if isinstance(mapping, str | Path):
+        mapping = read_mapping(Path(mapping))
+    reading = Reading.of(
+        {"layout": layout, "skip": skip, "allow": allow, "group_by": group_by, "fold": fold}
+    )
     begun = resume and (out / "plan.json").is_file()
     if begun:
-        recipe, group_by, fold = Run.begun_with(out)
+        recipe, kept = Run.begun_with(out)
+        mine = asdict(kept) | {"mapping": recipe.mapping}
+        require_same(out, mine, asdict(reading) | {"mapping": mapping})
+        reading, mapping = kept, None  # the recipe has it
     made = plan(
         data,
         recipe=recipe,
         time=None if begun else time,
-        layout=layout,
         mapping=mapping,
-        skip=skip,
-        allow=allow,
-        group_by=group_by,
-        fold=fold,
         out=out,
+        **vars(reading),
         **changes,
     )
     if show and process().is_main_process:
         made.print()
-    about = made.to_dict() | {"group_by": group_by, "fold": fold}
+    about = made.to_dict() | asdict(reading)
     return fit(
         made.recipe,
         made.training,
@@ -133,7 +140,8 @@ def fit(
     if validation is not None and validation.split != "val":
         # So that an evaluation can score what was held out, and nothing that was learned from.
         held = [sample.name for sample in validation.samples]
-        spec = replace(spec, card={**spec.card, "held_out": held})
+        fold = (about or {}).get("fold")
+        spec = replace(spec, card={**spec.card, "held_out": held, "fold": fold})
     model, optimizer = learner(recipe, spec, training, device)
     network, weights = model.network, model.class_weights
     average = _averaged(network, recipe.ema).to(device)

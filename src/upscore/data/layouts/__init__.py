@@ -16,6 +16,7 @@ from upscore.data.layouts.patterns import Patterns as Patterns
 from upscore.data.layouts.patterns import chosen as chosen
 from upscore.data.layouts.supervisely import SUPERVISELY
 from upscore.data.layouts.voc import VOC_FOLDER
+from upscore.data.sample import Sample
 from upscore.errors import ArgumentError, DataError
 
 LAYOUTS = {
@@ -52,6 +53,14 @@ class Recognised:
         listing = self.layout.read(self.root, self.splits[split])
         undivided = ALL in self.splits and len(set(self.splits.values())) == 1
         return split, _part(listing, split) if undivided else listing
+
+    def samples(self) -> list[Sample]:
+        """What all splits hold, each sample once."""
+        listings = [self.layout.read(self.root, own) for own in set(self.splits.values())]
+        return sorted(
+            {sample for listing in listings for sample in listing.samples},
+            key=lambda sample: sample.mask,
+        )
 
 
 def recognise(root: Path, layout: str | Patterns | None = None) -> Recognised:
