@@ -1,5 +1,6 @@
 """Photos that are measurements: every file kind keeps its values, and bad files are refused."""
 
+import contextlib
 from io import BytesIO
 
 import numpy as np
@@ -80,6 +81,8 @@ RGB, RGBA = BYTES[..., :3], BYTES[..., :4]
         (tiff(BYTES[..., 0]), None),
         (tiff(BYTES, planarconfig="contig", photometric="minisblack"), 5),
         (tiff(DEEP[..., :3], photometric="rgb"), 3),
+        (tiff(RGB, planarconfig="contig", photometric="minisblack"), 3),
+        (tiff(np.stack([RGB] * 4), photometric="rgb"), None),
         (npy(RGB), None),
         (npy(BYTES[..., 0]), None),
         (npy(RGBA), 4),
@@ -104,9 +107,56 @@ def test_the_first_of_several_slices():
     assert np.array_equal(images.read_bands(source, 1)[..., 0], stack[0])
 
 
-def test_values_that_are_not_finite_become_zero():
+def test_what_was_not_measured_is_nan():
     values = np.array([[1.5, np.nan], [np.inf, -np.inf]])
-    assert images.read_bands(npy(values))[..., 0].tolist() == [[1.5, 0], [0, 0]]
+    found = images.read_bands(npy(values))[..., 0]
+    assert np.array_equal(found, [[1.5, np.nan], [np.nan, np.nan]], equal_nan=True)
+
+
+@pytest.mark.parametrize("text", ["-9999", "-3.4028234663852886e+38", "-9999.0\0"])
+def test_gdals_value_of_no_data(text):
+    values = np.array([[0.25, float(text.strip("\0"))]], np.float32)
+    source = tiff(values, extratags=[(42113, "s", 0, text, True)])
+    found = images.read_bands(source)[..., 0]
+    assert np.array_equal(found, [[0.25, np.nan]], equal_nan=True)
+
+
+def test_no_data_of_whole_numbers():
+    source = tiff(np.array([[7, 65535]], np.uint16), extratags=[(42113, "s", 0, "65535", True)])
+    found = images.read_bands(source)[..., 0]
+    assert np.array_equal(found, [[7, np.nan]], equal_nan=True)
+
+
+def test_a_file_cannot_name_others(tmp_path):
+    """OME-TIFF says in which files its planes are: a stranger could name any."""
+    secret, ours = np.full((8, 9), 777, np.uint16), np.full((8, 9), 5, np.uint16)
+    tifffile.imwrite(tmp_path / "secret.ome.tif", secret, metadata={"axes": "YX"})
+    tifffile.imwrite(tmp_path / "ours.ome.tif", ours, metadata={"axes": "YX"})
+    file = (tmp_path / "ours.ome.tif").read_bytes()
+    place = file.index(b"<TiffData")
+    end = file.index(b"</TiffData>", place) if b"</TiffData>" in file else file.index(b"/>", place)
+    inside = b'<TiffData><UUID FileName="secret.ome.tif">urn:uuid:0</UUID>'
+    changed = file[:place] + inside.ljust(end - place) + file[end:]
+    (tmp_path / "ours.ome.tif").write_bytes(changed)
+    with contextlib.suppress(ImageError):  # refusing it is as good
+        assert images.read_bands(tmp_path / "ours.ome.tif").max() == 5
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((16, 16, 40), (16, 16, 40)),  # more bands than rows, but square
+        ((40, 16, 16), (16, 16, 40)),
+        ((4, 30, 50), (30, 50, 4)),
+        ((30, 50, 4), (30, 50, 4)),
+        ((30, 50), (30, 50, 1)),
+    ],
+)
+def test_where_the_bands_are(shape, expected):
+    values = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    assert images.as_bands(values).shape == expected
+    assert images.as_bands(values, expected[2]).shape == expected
+    assert images.bands_of(npy(values)) == expected[2]
 
 
 class Harmful:
@@ -123,7 +173,7 @@ class Harmful:
         (npy(np.array([[Harmful()]], object)), "values of object"),
         (npy(np.zeros((2, 3, 4, 5))), "rows x columns x bands"),
         (npy(np.zeros((0, 3))), "rows x columns x bands"),
-        (npy(np.zeros((300, 400, 500), np.uint8)), "300 bands, more than 256"),
+        (npy(np.zeros((1100, 1200, 1300), np.uint8)), "1024 bands are the most"),
         (npy(DEEP.astype(complex)), "complex128"),
         (b"", "empty"),
     ],
@@ -135,7 +185,7 @@ def test_what_is_no_photo_is_refused(source, message, capsys):
 
 
 def test_the_number_of_bands_is_checked():
-    with pytest.raises(ImageError, match="5 bands, but 4 were expected"):
+    with pytest.raises(ImageError, match="4 bands were expected, and this one has 5"):
         images.read_bands(npy(DEEP), 4)
 
 

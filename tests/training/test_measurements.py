@@ -1,5 +1,8 @@
 """Photos of several bands of measurements, all the way: plan, training, prediction, export."""
 
+import dataclasses
+import shutil
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -56,7 +59,7 @@ def run(folder, tmp_path_factory):
 def test_a_folder_of_bands_says_so(folder):
     found = data.find(folder, "train")
     assert found.bands == 5
-    assert "photos of 5 bands of measurements" in found.about
+    assert "photos of measurements in 5 bands" in found.about
     photo, mask = found.read(0)
     assert (photo.dtype, photo.shape, mask.dtype) == (np.float32, (SIZE, SIZE, 5), np.uint8)
     assert data.check(found) == []
@@ -79,9 +82,10 @@ def test_it_learns_what_one_band_shows(folder, run):
 
 
 def test_engines_and_exports_agree(folder, run, tmp_path):
-    path = folder / "val" / "images" / "0.tif"
-    expected = upscore.load(run, "torch").scores(images.read_bands(path)[None])
-    photo = images.read_bands(path)[None]
+    photo = images.read_bands(folder / "val" / "images" / "0.tif")[None]
+    photo[:, 10:20, 30:45, 3] = np.nan
+    expected = upscore.load(run, "torch").scores(photo)
+    assert expected.isfinite().all()
     for engine in ("onnxruntime", "openvino"):
         found = upscore.load(run, engine).scores(photo)
         np.testing.assert_allclose(found, expected.numpy(), atol=1e-3)
@@ -92,6 +96,26 @@ def test_engines_and_exports_agree(folder, run, tmp_path):
     upscore.export(run, tmp_path / "model.pt2", size=(SIZE, SIZE), data=folder)
     with pytest.raises(ArgumentError, match="5 bands of measurements: give a folder"):
         upscore.export(run, tmp_path / "other.onnx")
+    with pytest.raises(ArgumentError, match="measurements need float32"):
+        upscore.load(run, precision="bfloat16")
+
+
+def test_half_precision_keeps_what_normalises(folder, run, tmp_path):
+    """A band may have a mean far above its spread: its range must not be rounded."""
+    checkpoint = models.read_checkpoint(run)
+    ranges = ((20_007.3, 20_031.7), *checkpoint.spec.ranges[1:])
+    network, spec = models.load(run)
+    models.save(tmp_path / "model", network, dataclasses.replace(spec, ranges=ranges))
+    data_there = tmp_path / "data"
+    shutil.copytree(folder / "val", data_there / "val")
+    (data_there / "classes.txt").write_text("ground\ndisc\n")
+    for file in (data_there / "val" / "images").iterdir():
+        photo = images.read_bands(file)
+        photo[..., 0] = 20_010 + 15 * photo[..., 1] / photo[..., 1].max()
+        tifffile.imwrite(file, photo, photometric="minisblack", planarconfig="contig")
+    file = tmp_path / "half.onnx"
+    parity = upscore.export(tmp_path / "model", file, precision="float16", data=data_there)
+    assert parity.measures[0].value > 0.999
 
 
 def test_predictions_from_files_and_arrays(folder, run, tmp_path):
@@ -102,13 +126,13 @@ def test_predictions_from_files_and_arrays(folder, run, tmp_path):
     assert expected.photo.shape == (SIZE, SIZE, 3)
     for same in (pixels, np.moveaxis(pixels, 2, 0), pixels.astype(float)):
         assert np.array_equal(predictor(same).labels, expected.labels)
-    with pytest.raises(ImageError, match="3 bands, but 5 were expected"):
+    with pytest.raises(ImageError, match="5 bands were expected, and this one has 3"):
         predictor(np.zeros((40, 40, 3), np.uint8))
     np.save(tmp_path / "few.npy", np.zeros((40, 40, 4), np.float32))
     files = [source, tmp_path / "few.npy"]
     summary = predict_files(files, tmp_path / "out", run, progress=False)
     assert len(summary.ok) == 3
-    assert "4 bands, but 5 were expected" in summary.failed[0]["error"]
+    assert "5 bands were expected, and this one has 4" in summary.failed[0]["error"]
 
 
 def test_models_of_pictures_and_of_bands_do_not_mix(folder, run):
@@ -127,8 +151,31 @@ def test_numpy_files_and_sixteen_bits(tmp_path):
     make(tmp_path / "mixed", 2, bands=2)
     np.save(tmp_path / "mixed" / "images" / "1.npy", np.zeros((SIZE, SIZE, 3), np.float32))
     (tmp_path / "mixed" / "images" / "1.tif").unlink()
-    with pytest.raises(DataError, match=r"has 2 bands.*has 3 bands"):
+    with pytest.raises(DataError, match=r"in 2 bands.*in 3 bands"):
         data.find(tmp_path / "mixed", "all", class_names=("a", "b"))
+
+
+def test_train_and_val_have_photos_of_one_kind(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "data")
+    make(tmp_path / "other", 3, bands=2)
+    shutil.rmtree(tmp_path / "data" / "val")
+    (tmp_path / "other").rename(tmp_path / "data" / "val")
+    with pytest.raises(DataError, match="train are measurements in 5 bands, those of val"):
+        upscore.plan(tmp_path / "data")
+
+
+def test_an_odd_photo_can_be_skipped(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "data")
+    np.save(tmp_path / "data" / "train" / "images" / "odd.npy", np.zeros((SIZE, SIZE, 2)))
+    np.save(tmp_path / "data" / "train" / "masks" / "odd.npy", np.zeros((SIZE, SIZE)))
+    with pytest.raises(DataError, match="all photos must be of one kind"):
+        data.find(tmp_path / "data")
+    assert data.find(tmp_path / "data", skip=["odd"]).bands == 5
+
+
+def test_a_model_of_pictures_is_not_scored_on_bands(folder):
+    with pytest.raises(DataError, match="the model takes pictures, and these are measurements"):
+        upscore.evaluate(folder, mapping={"background": ["*"]}, progress=False)
 
 
 def test_augmentation_of_bands_follows_that_of_pictures():

@@ -27,19 +27,21 @@ class Bands(NamedTuple):
 def normalisation(values: NDArray[np.float32]) -> Bands:
     """What normalises each band, from values N x P x B.
 
-    A range leaves out the lowest and the highest thousandth of the values, which may be faults of
-    the sensor. A band that is the same everywhere has a range of 1.
+    Values that were not measured, NaN, do not count. A range leaves out the lowest and the highest
+    thousandth of the others, which may be faults of the sensor. A band that is the same everywhere
+    has a range of 1.
 
     >>> normalisation(np.linspace(0, 1000, 1001, dtype=np.float32).reshape(1, -1, 1)).ranges
     ((1.0, 999.0),)
     """
     pixels = values.reshape(-1, values.shape[-1]).astype(np.float64)
-    low, high = np.quantile(pixels, _WITHIN, axis=0).astype(np.float32).astype(np.float64)
+    pixels[:, np.isnan(pixels).all(axis=0)] = 0  # a band that nobody measured
+    low, high = np.nanquantile(pixels, _WITHIN, axis=0).astype(np.float32).astype(np.float64)
     high = np.where(high > low, high, low + 1)
     shares = ((pixels - low) / (high - low)).clip(0, 1)
-    std = np.maximum(shares.std(axis=0), 1e-3)
+    std = np.maximum(np.nanstd(shares, axis=0), 1e-3)
     return Bands(
         tuple(zip(low.tolist(), high.tolist(), strict=True)),
-        tuple(shares.mean(axis=0).tolist()),
+        tuple(np.nanmean(shares, axis=0).tolist()),
         tuple(std.tolist()),
     )

@@ -65,7 +65,8 @@ class Dataset:
         more = ", ..." if len(self.class_names) > _SHOWN else ""
         count = len(self.class_names)
         classes = f"{count} class{'es' * (count != 1)}: {shown}{more}"
-        about = (f"{self.source}, {classes}", self._how(), _measured(self.bands), self.hint)
+        photos = "" if self.bands is None else f"photos of {kind_of(self.bands)}"
+        about = (f"{self.source}, {classes}", self._how(), photos, self.hint)
         return "; ".join(filter(None, about))
 
     def _how(self) -> str:
@@ -166,6 +167,7 @@ def find(
     encoding = _encoding(telling, names, colours, encoding)
     by_ids = names_by_ids([s.mask for s in telling]) if not names and encoding == "index" else None
     names = _names_for(encoding, names or by_ids, root)
+    kept = _without(leave, root, samples)
     problems = [*listing.problems, *_unknown_labels(samples, names)]
     colours = colours or _colours_for(classes, names)
     new_names, ids = apply_mapping(names, mapping)
@@ -175,11 +177,11 @@ def find(
         root,
         found.name,
         split,
-        tuple(_without(leave, root, samples)),
+        tuple(kept),
         new_names,
         palette,
         _decoder(encoding, classes, names, colours, ids),
-        _bands([sample.image for sample in samples]),
+        _bands([sample.image for sample in kept]),
         tuple(p for p in problems if leave.isdisjoint(_called(root, p.file))),
         f"{found.layout.title} ({listing.source})",
         f"{_BY_IDS} {root / 'classes.txt'} to name them" if by_ids else "",
@@ -212,19 +214,15 @@ def _bands(files: Sequence[Path]) -> int | None:
             found.setdefault(photos.bands_of(file), file)
         except ImageError:
             continue  # the checks report it
-    if len(found) > 1 and found.keys() != {None, 1}:  # 16-bit grey can be shown as a picture
-        shown = ", ".join(f"{file} {_in_words(bands)}" for bands, file in found.items())
-        raise DataError(f"photos of one data set must have the same bands: {shown}")
-    return None if None in found else next(iter(found), None)
+    if len(found) > 1:
+        shown = ", ".join(f"{file} has {kind_of(bands)}" for bands, file in found.items())
+        raise DataError(f"all photos must be of one kind: {shown}; convert or skip some of them")
+    return next(iter(found), None)
 
 
-def _in_words(bands: int | None) -> str:
-    return "is a picture" if bands is None else f"has {bands} band{'s' * (bands != 1)}"
-
-
-def _measured(bands: int | None) -> str:
-    """What photos are, where they are no pictures."""
-    return "" if bands is None else f"photos of {bands} band{'s' * (bands != 1)} of measurements"
+def kind_of(bands: int | None) -> str:
+    """What photos of so many bands are, in words."""
+    return "pictures" if bands is None else f"measurements in {bands} band{'s' * (bands != 1)}"
 
 
 def _encoding(

@@ -111,7 +111,7 @@ class TrainTransform:
         ids = F.resize(ids, size, InterpolationMode.NEAREST_EXACT)
 
         padding = [columns.before, rows.before, columns.after, rows.after]
-        mean = part.float().mean((1, 2))
+        mean = part.float().nanmean((1, 2))
         mean = (mean.round() if part.dtype == torch.uint8 else mean).tolist()
         if any(padding):
             part = F.pad(part, padding, fill=mean)
@@ -186,6 +186,6 @@ def _jitter(image: Tensor, draws: list[float]) -> Tensor:
 def _jitter_values(photo: Tensor, draws: list[float]) -> Tensor:
     """Brightness and contrast of measured values, in units of their own spread."""
     brightness, contrast = BRIGHTNESS * (2 * draws[0] - 1), CONTRAST * (2 * draws[1] - 1)
-    std, mean = torch.std_mean(photo.flatten(1), 1, correction=0)
-    mean, std = mean[:, None, None], std[:, None, None]
+    mean = photo.nanmean((1, 2), keepdim=True)
+    std = (photo - mean).square().nanmean((1, 2), keepdim=True).sqrt()
     return (photo - mean) * (1 + contrast) + mean + brightness * std

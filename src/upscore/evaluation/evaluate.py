@@ -10,7 +10,7 @@ from rich.progress import track
 
 from upscore import data as datasets
 from upscore.data import Dataset, Patterns
-from upscore.data.dataset import joined
+from upscore.data.dataset import joined, kind_of
 from upscore.errors import DataError
 from upscore.evaluation import metrics
 from upscore.evaluation.confusion import class_table, confusion_of, unknown_classes
@@ -128,7 +128,11 @@ def matched(
         names = set(spec.card["held_out"])
         samples = tuple(sample for sample in dataset.samples if sample.name in names)
         dataset = replace(dataset, samples=samples, split=f"{_HELD_OUT} {dataset.split}")
-    dataset = replace(dataset, bands=spec.bands)  # read as the model takes them
+    if dataset.bands != spec.bands and (spec.bands, dataset.bands) != (None, 1):
+        raise DataError(
+            f"{root}: the model takes {kind_of(spec.bands)}, and these are {kind_of(dataset.bands)}"
+        )
+    dataset = replace(dataset, bands=spec.bands)  # deep grey is a picture too, if asked to be
     if dataset.problems:
         shown = "\n  ".join(map(str, dataset.problems[:5]))
         raise DataError(

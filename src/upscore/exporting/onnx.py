@@ -61,14 +61,14 @@ def _widen(graph: Any) -> None:
 def _narrow(graph: Any) -> None:
     """Keep filters and matrices in half precision, each followed by a Cast to float32.
 
-    Vectors (biases, normalisation) are small, and a variance near zero would be lost; a tensor
-    with values beyond half precision stays as it is.
+    Vectors (biases, normalisation of features and of photos) are small, and a variance near zero
+    would be lost; a tensor with values beyond half precision stays as it is.
     """
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
     for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
+        if tensor.data_type != TensorProto.FLOAT or sum(n > 1 for n in tensor.dims) < 2:
             continue
         values, name = numpy_helper.to_array(tensor), tensor.name
         if np.abs(values).max(initial=0) > _LARGEST_HALF:

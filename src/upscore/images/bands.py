@@ -1,15 +1,13 @@
 """Photos that are measurements: 16 bits or floats, any number of bands, from TIFF, PNG and .npy.
 
 What a screen can show, 8 bits of grey or colour, is a picture and read by `upscore.images.read`.
-All else keeps its values: H x W x B float32.
+All else is read here, as H x W x B float32: NaN where nothing was measured.
 """
 
-from contextlib import suppress
+from collections.abc import Sequence
 from importlib.util import find_spec
 from io import BytesIO
-from math import prod
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,28 +15,31 @@ from PIL import Image
 
 from upscore.errors import ImageError, MissingPackageError
 from upscore.images import npy
-from upscore.images.decode import MAX_PIXELS, Source, named, opened, stream_of
+from upscore.images.decode import MAX_PIXELS, Source, is_deep, named, opened, stream_of
 
 Floats = NDArray[np.float32]
 Ranges = tuple[tuple[float, float], ...]
 
-MOST_BANDS = 256  # no camera has more: what looks like more is no photo
+MOST_BANDS = 1024
+MOST_BYTES = 4 << 30  # of a file's values
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ALPHA = (1, 2)  # of TIFF's ExtraSamples: transparency, not a band
-_BANDS = "SCQ"  # tifffile's names of axes that are bands: samples, channels, and unnamed ones
-_MOST_A_PIXEL = 16  # values in a file for each pixel that is allowed: bounds its memory
+_COLOURS = {"RGB": 3, "YCBCR": 3, "CIELAB": 3, "SEPARATED": 4}  # by photometric interpretation
+_BAND_AXES = "SCQ"  # of tifffile: samples, else channels, else what has no name
+_NODATA = 42113  # GDAL's tag: the value of pixels that were not measured
 _ADD = "pip install 'upscore[bands]'"
 
 
 def bands_of(source: Source) -> int | None:
     """How many bands of measured values a file has, from its header; None for a picture.
 
-    16-bit grey has one. So has a grey float. 8 bits of grey, grey and alpha, RGB and RGBA are
-    pictures, and so are palettes, CMYK and all JPEGs.
+    Grey of more than 8 bits has one, also in floats. 8 bits of grey, grey and alpha, RGB and RGBA
+    are pictures, and so are palettes, CMYK and all JPEGs. Without tifffile, a TIFF file is what
+    Pillow takes it for.
 
     Raises:
         ImageError: the file is missing, empty, or not an image.
-        MissingPackageError: a TIFF file of a kind that needs tifffile.
+        MissingPackageError: a TIFF file that Pillow cannot open, and tifffile is not installed.
 
     Example:
         >>> bands_of(b"P5 1 1 65535 " + bytes(2)), bands_of(b"P5 1 1 255 " + bytes(1))
@@ -49,19 +50,19 @@ def bands_of(source: Source) -> int | None:
         if start.startswith(npy.MAGIC):
             shape, dtype = npy.header(stream)
             return None if npy.is_picture(shape, dtype) else _last_bands(shape)[2]
-        if start.startswith(_TIFF):
-            return _bands_of_tiff(source)
+        if start.startswith(_TIFF) and not _is_for_pillow(source):
+            with _tiff(stream) as file:
+                return _bands_of_tiff(file)
     with opened(source, decode=False) as image:
-        return 1 if _is_deep(image) else None
+        return 1 if is_deep(image) else None
 
 
 def read_bands(source: Source, bands: int | None = None, *, max_pixels: int = MAX_PIXELS) -> Floats:
     """Read the values of a photo as they are stored.
 
-    Equivalent: `tifffile.imread(file)` or `numpy.load(file)`, with the bands last. A band may come
-    first in the file: the shorter of the first and last axis holds the bands. Values that are not
-    finite, as some programs mark what was not measured, become 0. Of several pages or times the
-    first is taken; TIFF's orientation is not applied.
+    Equivalent: `tifffile.imread(file)` or `numpy.load(file)`, with the bands last. Values that were
+    not measured are NaN: those that are not finite, and GDAL's no-data value. Of several slices or
+    times the first is taken; TIFF's orientation is not applied.
 
     Args:
         source: a path, or the bytes of the file.
@@ -73,7 +74,7 @@ def read_bands(source: Source, bands: int | None = None, *, max_pixels: int = MA
 
     Raises:
         ImageError: the file is missing, broken, too large, or has another number of bands.
-        MissingPackageError: a TIFF file of a kind that needs tifffile or imagecodecs.
+        MissingPackageError: a TIFF file that needs tifffile or imagecodecs.
 
     Example:
         >>> read_bands(b"P5 2 1 65535 " + bytes([1, 0, 0, 7])).tolist()
@@ -82,30 +83,28 @@ def read_bands(source: Source, bands: int | None = None, *, max_pixels: int = MA
     with named(source), stream_of(source) as stream:
         start = stream.read(8)
         if start.startswith(npy.MAGIC):
-            shape, _ = npy.header(stream)
-            _bounded(shape, max_pixels)
-            return as_bands(npy.load(stream, _MOST_A_PIXEL * max_pixels), bands)
-        if start.startswith(_TIFF):
-            return as_bands(_read_tiff(source, max_pixels), bands)
+            _bounded(_last_bands(npy.header(stream)[0], bands), max_pixels)
+            return as_bands(npy.load(stream, MOST_BYTES), bands)
+        if start.startswith(_TIFF) and not _is_for_pillow(source):
+            with _tiff(stream) as file:
+                return _measured(_read_tiff(file, max_pixels), bands)
     with opened(source, max_pixels=max_pixels) as image:
-        return as_bands(np.asarray(image if _is_deep(image) else image.convert("RGB")), bands)
+        return as_bands(np.asarray(image if is_deep(image) else image.convert("RGB")), bands)
 
 
 def as_bands(values: NDArray[Any], bands: int | None = None) -> Floats:
     """Return an array of one photo, H x W or with its bands first or last, as `read_bands` does.
 
+    The bands are the axis that has as many as expected; else, where rows or columns are as many as
+    their neighbours, the third one; else the shorter of the first and the last.
+
     >>> as_bands(np.zeros((4, 20, 30), np.uint16)).shape
     (20, 30, 4)
     """
-    if values.dtype.kind not in "uifb":
-        raise ImageError(f"values of {values.dtype}, but whole or real numbers were expected")
     height, width, found = _last_bands(values.shape, bands)
-    if bands not in (None, found):
-        raise ImageError(f"{found} bands, but {bands} were expected, as in the training photos")
-    if values.shape != (height, width, found) and values.ndim == 3:
+    if values.ndim == 3 and values.shape != (height, width, found):
         values = np.moveaxis(values, 0, 2)
-    pixels = values.reshape(height, width, found).astype(np.float32)
-    return np.nan_to_num(pixels, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    return _measured(values.reshape(height, width, found), bands)
 
 
 def preview(photo: NDArray[Any], ranges: Ranges | None) -> NDArray[np.uint8]:
@@ -118,7 +117,7 @@ def preview(photo: NDArray[Any], ranges: Ranges | None) -> NDArray[np.uint8]:
         return photo
     shown = (0, 1, 2) if len(ranges) > 2 else (0, 0, 0)
     low, high = np.array(ranges, np.float32)[list(shown)].T
-    shares = (photo[..., shown] - low) / (high - low)
+    shares = np.nan_to_num((photo[..., shown] - low) / (high - low))
     grey: NDArray[np.uint8] = np.rint(255 * shares.clip(0, 1)).astype(np.uint8)
     return grey
 
@@ -144,16 +143,22 @@ def _last_bands(shape: tuple[int, ...], bands: int | None = None) -> tuple[int, 
         raise ImageError(
             f"an array of {' x '.join(map(str, shape))}, but rows x columns x bands were expected"
         )
-    first = shape[0] < shape[2] if bands not in (shape[0], shape[2]) else shape[2] != bands
-    height, width, found = (*shape[1:], shape[0]) if first else shape
+    first, middle, last = shape
+    if bands in (first, last):
+        leading = last != bands
+    elif middle in (first, last):
+        leading = middle == last != first
+    else:
+        leading = first < last
+    height, width, found = (middle, last, first) if leading else shape
     if found > MOST_BANDS:
-        raise ImageError(f"{found} bands, more than {MOST_BANDS}: {height} x {width} is no photo")
+        raise ImageError(f"{found} bands of {height} x {width}: {MOST_BANDS} bands are the most")
     return height, width, found
 
 
-def _bounded(shape: tuple[int, ...], max_pixels: int) -> None:
-    """Raise ImageError for too many pixels."""
-    height, width, _ = _last_bands(shape)
+def _bounded(shape: Sequence[int], max_pixels: int) -> None:
+    """Raise ImageError for a photo (height, width, ...) of too many pixels."""
+    height, width, *_ = shape
     if height * width > max_pixels:
         raise ImageError(
             f"{width} x {height} pixels, more than the limit of {max_pixels:,}; "
@@ -161,51 +166,93 @@ def _bounded(shape: tuple[int, ...], max_pixels: int) -> None:
         )
 
 
-def _is_deep(image: Image.Image) -> bool:
-    """Whether an image of Pillow has more than 8 bits: modes I, I;16, F."""
-    return image.mode[0] in "IF"
+def _measured(values: NDArray[Any], bands: int | None) -> Floats:
+    """Values H x W x B as float32, NaN where they are not finite."""
+    if values.dtype.kind not in "uifb":
+        raise ImageError(f"values of {values.dtype}, but whole or real numbers were expected")
+    found = values.shape[2]
+    if bands not in (None, found):
+        raise ImageError(f"photos of {bands} bands were expected, and this one has {found}")
+    pixels = values.astype(np.float32)
+    pixels[~np.isfinite(pixels)] = np.nan
+    return pixels
 
 
-def _tiff(source: Source) -> Any:
+def _is_for_pillow(source: Source) -> bool:
+    """Whether tifffile is missing and Pillow can open a TIFF file."""
+    if find_spec("tifffile") is not None:
+        return False
+    try:
+        with opened(source, decode=False):
+            return True
+    except ImageError:
+        return False
+
+
+def _tiff(stream: IO[bytes]) -> Any:
+    """A TIFF file, kept in memory: files of OME and Micro-Manager name others to read."""
     try:
         import tifffile
     except ModuleNotFoundError:
         raise MissingPackageError(f"reading it needs tifffile: {_ADD}") from None
-    return tifffile.TiffFile(BytesIO(source) if isinstance(source, bytes) else Path(source))
+    stream.seek(0)
+    content = stream.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ImageError(f"more than {MOST_BYTES >> 30} GiB: cut it into parts")
+    return tifffile.TiffFile(BytesIO(content), _multifile=False)
 
 
-def _bands_of_tiff(source: Source) -> int | None:
+def _bands_of_tiff(file: Any) -> int | None:
     """The bands of a TIFF file; None for a picture."""
-    if find_spec("tifffile") is None:
-        with suppress(ImageError), opened(source, decode=False) as image:
-            if image.mode in ("1", "L", "P", "RGB"):  # all other modes may hide a band
-                return None
-    with _tiff(source) as file:
-        page, bands = file.pages[0], prod(_lengths(file, _BANDS))
-        if page.bitspersample > 8 or page.sampleformat != 1 or page.samplesperpixel < bands:
-            return bands
-        colours = bands - sum(extra in _ALPHA for extra in page.extrasamples)
-        return None if colours in (1, 4 if page.photometric.name == "SEPARATED" else 3) else bands
+    page, axes = file.pages[0], file.series[0].axes
+    place = _band_axis(axes)
+    bands = 1 if place is None else int(file.series[0].shape[place])
+    if page.bitspersample > 8 or page.sampleformat != 1 or page.samplesperpixel < bands:
+        return bands
+    colours = bands - sum(extra in _ALPHA for extra in page.extrasamples)
+    return None if colours in (1, _COLOURS.get(page.photometric.name)) else bands
 
 
-def _lengths(file: Any, kept: str) -> tuple[int, ...]:
-    """The lengths of those axes of a TIFF file's first image that are called so."""
-    image = file.series[0]
-    return tuple(n for axis, n in zip(image.axes, image.shape, strict=True) if axis in kept)
+def _band_axis(axes: str) -> int | None:
+    """The place of the bands among tifffile's axes."""
+    return next((axes.rindex(axis) for axis in _BAND_AXES if axis in axes), None)
 
 
-def _read_tiff(source: Source, max_pixels: int) -> NDArray[Any]:
-    """The values of a TIFF file's first photo, with its bands first or last."""
-    kept = _BANDS + "YX"
-    with _tiff(source) as file:
-        _bounded(_lengths(file, kept), max_pixels)
-        image = file.series[0]
-        if prod(image.shape) > _MOST_A_PIXEL * max_pixels:
-            raise ImageError(f"{image.shape} values are too many: save one photo in each file")
-        try:
-            values: NDArray[Any] = image.asarray()
-        except ValueError as error:
-            if "imagecodecs" not in str(error):
-                raise
-            raise MissingPackageError(f"{error}: {_ADD}") from None
-        return values[tuple(slice(None) if axis in kept else 0 for axis in image.axes)]
+def _read_tiff(file: Any, max_pixels: int) -> NDArray[Any]:
+    """The values of a TIFF file's first photo, H x W x B; NaN for GDAL's no-data value."""
+    page, image = file.pages[0], file.series[0]
+    place = _band_axis(image.axes)
+    if place is None or image.axes[place] == "S":
+        image, place = page, _band_axis(page.axes)  # no need to read further slices
+    _bounded(
+        [n for axis, n in zip(image.axes, image.shape, strict=True) if axis in "YX"], max_pixels
+    )
+    if image.nbytes > MOST_BYTES:
+        raise ImageError(
+            f"{image.nbytes >> 30} GiB of values ({' x '.join(map(str, image.shape))}), more than "
+            f"{MOST_BYTES >> 30}: save one photo in each file"
+        )
+    try:
+        values: NDArray[Any] = image.asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        raise MissingPackageError(f"{error}: {_ADD}") from None
+    kept = [axis in "YX" or i == place for i, axis in enumerate(image.axes)]
+    names = "".join("B" if i == place else axis for i, axis in enumerate(image.axes) if kept[i])
+    values = values[tuple(slice(None) if keep else 0 for keep in kept)]
+    values = values.transpose([names.index(axis) for axis in "YXB" if axis in names])
+    values = values if place is not None else values[..., None]
+    missing = _nodata(page)
+    return values if missing is None else np.where(values == missing, np.nan, values)
+
+
+def _nodata(page: Any) -> float | None:
+    """The value of pixels that were not measured, where a TIFF file names one."""
+    tag = page.tags.get(_NODATA)
+    try:
+        return (
+            None if tag is None else float(np.array(str(tag.value).strip("\0 ")).astype(page.dtype))
+        )
+    except (ValueError, OverflowError):
+        return None

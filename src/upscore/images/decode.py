@@ -76,7 +76,10 @@ def from_pillow(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> NDArray[
 
 def size(source: Source) -> tuple[int, int]:
     """Width and height of an image as it is stored, from its header alone."""
-    with stream_of(source) as stream:
+    with named(source), stream_of(source) as stream:
+        if stream.read(len(npy.MAGIC)) == npy.MAGIC:
+            height, width, *_ = npy.header(stream)[0]
+            return width, height
         return _identify(stream).size
 
 
@@ -128,7 +131,7 @@ def _bounded(image: Image.Image, max_pixels: int) -> None:
 
 def rgb(image: Image.Image) -> NDArray[np.uint8]:
     """The pixels of a Pillow image of any mode as uint8 H x W x 3, transparent parts white."""
-    if image.mode == "F" or image.mode.startswith("I"):
+    if is_deep(image):
         grey = _to_8_bits(np.asarray(image))
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.has_transparency_data:
@@ -136,6 +139,11 @@ def rgb(image: Image.Image) -> NDArray[np.uint8]:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return np.array(image.convert("RGB"))
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image has grey of more than 8 bits: the modes I, I;16 and F."""
+    return image.mode[0] in "IF"
 
 
 def _to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -24,15 +24,15 @@ def header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, dtype
 
 
-def load(stream: IO[bytes], max_values: int) -> NDArray[Any]:
+def load(stream: IO[bytes], max_bytes: int) -> NDArray[Any]:
     """The array, once it is known to be of numbers and small enough."""
     shape, dtype = header(stream)
     if dtype.kind not in "uifb":
         raise ImageError(f"values of {dtype}, but whole or real numbers were expected")
-    if prod(shape) > max_values:
+    if prod(shape) * dtype.itemsize > max_bytes:
         raise ImageError(
-            f"{' x '.join(map(str, shape))} values, more than the limit of {max_values:,}; "
-            "cut it into parts, or raise the limit (max_pixels) if the file can be trusted"
+            f"{' x '.join(map(str, shape))} values of {dtype}, more than the limit of "
+            f"{max_bytes:,} bytes: cut it into parts"
         )
     stream.seek(0)
     found: NDArray[Any] = np.load(stream, allow_pickle=False)
@@ -45,11 +45,13 @@ def is_picture(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
 
 
 def image(stream: IO[bytes], max_pixels: int) -> Image.Image:
-    """A picture, or a mask of whole numbers H x W, as an image of Pillow."""
-    values = load(stream, 3 * max_pixels)
+    """A picture, or a mask of whole numbers H x W (x 1), as an image of Pillow."""
+    values = load(stream, 8 * max_pixels)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
     if is_picture(values.shape, values.dtype):
         return Image.fromarray(values)
-    if values.ndim != 2 or values.dtype.kind == "f":
+    if values.ndim != 2 or not np.array_equal(values, np.rint(values)):
         raise ImageError(
             f"an array of {values.dtype}, {' x '.join(map(str, values.shape))}, but a picture "
             "(uint8, H x W or H x W x 3) or a mask (whole numbers, H x W) was expected"

@@ -97,4 +97,4 @@ def _check_classes(members: Sequence[Segmenter], names: Sequence[str]) -> None:
 def _photos(member: Segmenter) -> str:
     """What a model takes, in words."""
     bands = member.spec.bands
-    return "pictures" if bands is None else f"measurements of {bands} bands"
+    return "pictures" if bands is None else f"measurements, {bands} in a pixel"

@@ -98,6 +98,8 @@ def _load_one(
     if precision not in PRECISIONS:
         raise ArgumentError(f"precision must be {' or '.join(PRECISIONS)}, not {precision!r}")
     checkpoint = read_checkpoint(model)
+    if precision == "bfloat16" and checkpoint.spec.bands is not None:
+        raise ArgumentError("measurements need float32: bfloat16 would keep 8 bits of their values")
     name = _choose(checkpoint, device, precision) if engine == "auto" else engine
     if precision != "float32" and name != "openvino":
         raise ArgumentError(f"the engine {name} computes in float32: {precision} needs openvino")

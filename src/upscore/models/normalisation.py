@@ -10,7 +10,8 @@ class Normalise(nn.Module):
     """Photos as they are decoded, N x B x H x W, to normalised float32.
 
     Pictures, bytes of RGB: `(photos / 255 - mean) / std`. Measurements, of ranges (low, high):
-    `((photos.clip(low, high) - low) / (high - low) - mean) / std`, band by band.
+    `((photos.clip(low, high) - low) / (high - low) - mean) / std`, band by band; 0, the mean, where
+    nothing was measured (NaN).
     """
 
     mean: Tensor
@@ -30,9 +31,10 @@ class Normalise(nn.Module):
 
     def forward(self, photos: Tensor) -> Tensor:
         pixels = photos.float()
-        if self.clips:
-            pixels = pixels.clamp(self.low, self.high)
-        return (pixels - self.mean) / self.std
+        if not self.clips:
+            return (pixels - self.mean) / self.std
+        normalised = (pixels.clamp(self.low, self.high) - self.mean) / self.std
+        return torch.where(torch.isnan(pixels), 0.0, normalised)
 
 
 def normalise(photos: Tensor, spec: Spec) -> Tensor:

@@ -16,7 +16,6 @@ STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8, "fcn4s": 4, "fcn2s": 2, "fcn1
 MOST_CLASSES = 255  # label maps are uint8, and 255 is void
 MOST_PIXELS_A_SIDE = 100_000
 MOST_CHANNELS = 4096
-MOST_BANDS = 256  # of a photo
 MOST_VALUE = 1e30  # of a band
 LEAST_ZOOM, MOST_ZOOM = 0.001, 16
 
@@ -122,7 +121,7 @@ def _ranges(values: Mapping[str, Any]) -> tuple[tuple[float, float], ...] | None
     if values["ranges"] is None:
         return None
     pairs = _items(values, "ranges", (list, tuple))
-    _expect(1 <= len(pairs) <= MOST_BANDS, "ranges", pairs, f"1 to {MOST_BANDS} pairs")
+    _expect(1 <= len(pairs) <= MOST_CHANNELS, "ranges", pairs, f"1 to {MOST_CHANNELS} pairs")
     for pair in pairs:
         numbers = all(isinstance(n, int | float) and not isinstance(n, bool) for n in pair)
         good = numbers and len(pair) == 2 and -MOST_VALUE <= pair[0] < pair[1] <= MOST_VALUE

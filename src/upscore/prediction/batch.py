@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from upscore import images
-from upscore.errors import ArgumentError, ImageError
+from upscore.errors import ArgumentError, ImageError, MissingPackageError
 from upscore.inference.engines import EngineName, Precision
 from upscore.inference.load import LongSide, Models, name_of
 from upscore.inference.segmenter import Segmenter
@@ -146,7 +146,7 @@ def _step(stage: Callable[[_Job], None], job: _Job) -> _Job:
     start = time.perf_counter()
     try:
         stage(job)
-    except (ImageError, MemoryError) as error:
+    except (ImageError, MissingPackageError, MemoryError) as error:
         job.record["error"] = str(error) or type(error).__name__
     job.seconds[stage.__name__] = round(time.perf_counter() - start, 4)
     return job

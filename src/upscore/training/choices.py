@@ -72,7 +72,12 @@ def _crop(facts: Facts, given: Mapping[str, Any]) -> Choice:
 
 
 def _loss(facts: Facts, given: Mapping[str, Any]) -> Choice:
-    return {"loss": "ce+dice"}, "Dice counts a rare class as much as a common one"
+    name, share = facts.rarest
+    if share < RARE:
+        reason = f"{name} has {share:.1%} of the pixels: both count rare classes more"
+        return {"loss": "ce+dice", "class_weights": "sqrt-median"}, reason
+    reason = "Dice counts a rarer class as much as a common one"
+    return {"loss": "ce+dice", "class_weights": "none"}, reason
 
 
 def _sampling(facts: Facts, given: Mapping[str, Any]) -> Choice:

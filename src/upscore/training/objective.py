@@ -1,5 +1,6 @@
 """What training minimises and how it steps: network, loss, rates and the averaged weights."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from upscore.data import Survey
 from upscore.errors import ArgumentError
 from upscore.models import FCN, Spec, build, load
+from upscore.models.folding import fold_norms
 from upscore.models.normalisation import Normalise
 from upscore.training.losses import loss_of, weight_of
 from upscore.training.recipe import Recipe, terms_of
@@ -111,6 +113,8 @@ def learner(
 ) -> tuple[Objective, torch.optim.Optimizer]:
     """The network in its objective, and the optimizer, as a run begins."""
     network = build_network(recipe, len(spec.class_names), spec.bands or 3)
+    if recipe.frozen_norm:
+        fold_norms(network.encoder.network, network.bands)
     if device.type == "cpu":
         keep_depthwise_float32(network)
     weights = None
@@ -118,7 +122,7 @@ def learner(
         weights = median_frequency_weights(survey.class_pixels)
     model = Objective(network, recipe, Normalise(spec), weights)
     model = model.to(device).to(memory_format=torch.channels_last).train()
-    return model, torch.optim.AdamW(parameter_groups(network, recipe))
+    return model, torch.optim.AdamW(parameter_groups(network, recipe), foreach=True)
 
 
 def gradients(
@@ -190,11 +194,10 @@ def averaging(decay: float) -> Any:
     @torch.no_grad()
     def update(averages: Any, values: Any, seen: Tensor | int) -> None:
         keep = min(decay, (1 + int(seen)) / (10 + int(seen)))
-        for average, value in zip(averages, values, strict=True):
-            if average.is_floating_point():
-                average.lerp_(value, 1 - keep)
-            else:
-                average.copy_(value)
+        if averages[0].is_floating_point():  # torch hands over tensors of one type together
+            torch._foreach_lerp_(averages, values, 1 - keep)
+        else:
+            torch._foreach_copy_(averages, values)
 
     return update
 
@@ -225,9 +228,10 @@ def keep_depthwise_float32(network: nn.Module) -> None:
             continue
         if conv.groups == conv.in_channels > 1:
             # A partial's copy belongs to the copied convolution, as a closure's would not.
-            conv.forward = partial(_in_float32, conv)  # type: ignore[method-assign]
+            own = conv.__dict__.get("forward") or partial(type(conv).forward, conv)
+            conv.forward = partial(_in_float32, own)  # type: ignore[method-assign]
 
 
-def _in_float32(conv: nn.Conv2d, x: Tensor) -> Tensor:
+def _in_float32(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
-        return type(conv).forward(conv, x.float()).to(x.dtype)
+        return forward(x.float()).to(x.dtype)

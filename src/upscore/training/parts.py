@@ -6,7 +6,7 @@ from pathlib import Path
 from upscore import data as datasets
 from upscore.data import Dataset, Survey
 from upscore.data.classes import Source
-from upscore.data.dataset import joined
+from upscore.data.dataset import joined, kind_of
 from upscore.data.holdout import Fold, hold_out
 from upscore.data.progress import progress_bar
 from upscore.errors import ArgumentError, DataError
@@ -42,6 +42,9 @@ def found_parts(
             raise ArgumentError(f"{root} has its own val: group_by divides data without one")
         surveys = _surveyed(found, ("train", "val"), reading.allow, out)
         class_table(found["val"].class_names, found["train"].class_names)  # or a DataError
+        kinds = [kind_of(found[name].bands) for name in ("train", "val")]
+        if kinds[0] != kinds[1]:
+            raise DataError(f"{root}: the photos of train are {kinds[0]}, those of val {kinds[1]}")
         if not surveys["val"].class_pixels.any():
             raise DataError(f"{root}: the masks of 'val' are void everywhere: nothing to score")
         return surveys["train"], found["val"], "train and val of the data"

@@ -79,7 +79,7 @@ class Plan:
             table.add_column(heading)
         table.add_row("photos", f"{len(self.training)} + {held}", escape(self.split))
         if self.training.values is not None:
-            table.add_row("bands", *map(escape, _measured(self.training.values)))
+            table.add_row("bands", *map(escape, _ranges(self.training.values)))
         for field in fields(Recipe):
             if field.name in self.reasons:
                 value = str(getattr(self.recipe, field.name))
@@ -212,7 +212,8 @@ def _advice(recipe: Recipe, survey: Survey) -> tuple[str, ...]:
     bundled = read_checkpoint("bundled").spec
     known = set(bundled.class_names) - {"background"}
     shared = [name for name in survey.dataset.class_names if name in known]
-    if not shared or recipe.pretrained is not True or recipe.encoder != bundled.encoder:
+    alike = recipe.encoder == bundled.encoder and survey.dataset.bands is None
+    if not shared or recipe.pretrained is not True or not alike:
         return advice
     return (
         *advice,
@@ -221,7 +222,7 @@ def _advice(recipe: Recipe, survey: Survey) -> tuple[str, ...]:
     )
 
 
-def _measured(values: NDArray[np.float32]) -> tuple[str, str]:
+def _ranges(values: NDArray[np.float32]) -> tuple[str, str]:
     """How many bands photos have, and the ranges to which their values are clipped."""
     ranges = ", ".join(f"{low:g} to {high:g}" for low, high in normalisation(values).ranges[:4])
     more = ", ..." if values.shape[-1] > 4 else ""
