@@ -80,7 +80,7 @@ def _convolve(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     if conv.bias is not None:
         bias = bias + conv.bias * factor
     if isinstance(conv, Conv2dSame):
-        x = pad_same(x, *map(list, (conv.kernel_size, conv.stride, conv.dilation)))
+        x = pad_same(x, list(conv.kernel_size), list(conv.stride), list(conv.dilation))
     found: Tensor = conv._conv_forward(x, conv.weight * factor[:, None, None, None], bias)
     return found
 
