@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -10,8 +11,8 @@ import torch
 from torch import nn
 
 import upscore
-from upscore import models
-from upscore.errors import ArgumentError, CheckpointError
+from upscore import Segmenter, models
+from upscore.errors import ArgumentError, CheckpointError, ImageError
 from upscore.models.graph import FromPhotos, trace
 from upscore.models.spec import Spec
 
@@ -152,6 +153,16 @@ def test_what_cannot_be_is_said(model):
             segmenter.scores(wrong)
     with pytest.raises(ArgumentError, match="long_side must be at least 1"):
         segmenter.at(0)
+
+
+def test_a_photo_is_not_shown_at_a_size_that_no_memory_holds(model):
+    segmenter = upscore.load(model)
+    wide = photos(1, 4, 1000)
+    for larger in (segmenter.at(10**6), Segmenter(replace(segmenter.spec, zoom=1e3), None)):
+        with pytest.raises(
+            ImageError, match=r"at 1000000 x 4000 pixels, .* 400,000,000: .* 316227"
+        ):
+            larger.labels(wide)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from upscore import models
@@ -65,6 +66,11 @@ def test_encoders_without_the_needed_pyramid_say_so():
         Encoder("test_vit", (4, 8, 16, 32), False)
 
 
+def test_an_encoder_that_takes_any_size_is_used_whatever_timm_says_of_it():
+    assert timm.get_pretrained_cfg("swiftformer_xs").fixed_input_size
+    assert tiny(encoder="swiftformer_xs")(torch.randn(1, 3, 65, 97)).shape == (1, 3, 17, 25)
+
+
 def test_the_paper_form_upscores_each_class_bilinearly():
     network = tiny(1, width="classes", encoder=FINE)
     for s in (16, 8, 4, 2, 1):
@@ -100,7 +106,6 @@ def test_scores_do_not_depend_on_the_batch():
 @pytest.mark.parametrize("name", PACKAGES)
 def test_packaged_weights_know_the_cat(name):
     """The packages' weights fit timm's networks tensor by tensor: the cat is ImageNet class 285."""
-    import timm
     from skimage.data import chelsea
 
     network = timm.create_model(name).eval()
@@ -131,6 +136,7 @@ def test_a_hub_that_does_not_answer_is_said_at_once(monkeypatch):
         ("resnet81", "timm has no encoder 'resnet81'; did you mean resnet18"),
         ("qqqq", "timm has no encoder 'qqqq'; timm.list_models"),
         ("test_vit", "choose a pyramid-shaped encoder"),
+        ("efficientformerv2_s0", "made for photos of 224 x 224 pixels"),
     ],
 )
 def test_encoders_that_do_not_serve_are_refused(name, message):
@@ -141,7 +147,6 @@ def test_encoders_that_do_not_serve_are_refused(name, message):
 @pytest.mark.parametrize("encoder", ["test_convnext", "test_efficientnet", "test_resnet"])
 def test_weights_reach_every_layer_of_an_encoder(tmp_path, encoder):
     """Feature networks of timm may call the same layers by other names."""
-    import timm
     from safetensors.torch import save_file
 
     torch.manual_seed(1)
@@ -169,7 +174,6 @@ def test_no_weights_at_a_path(tmp_path):
 
 
 def test_local_encoder_weights_are_loaded_and_wrong_ones_refused(tmp_path):
-    import timm
     from safetensors.torch import save_file
 
     full = timm.create_model(TINY)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from upscore import Predictor, Segmenter, definition, images, models
+from upscore import Predictor, Segmenter, definition, images, load, models
 from upscore.images import overlay
 from upscore.prediction.batch import predict_files
 
@@ -145,6 +145,18 @@ def test_a_huge_photo_is_refused_before_decoding(model, tmp_path):
     Image.new("L", (50, 50)).save(path)
     with pytest.raises(images.ImageError, match=r"big\.png: 50 x 50 pixels.*limit of 1,000"):
         Predictor(model, max_pixels=1000)(path)
+
+
+def test_a_photo_that_would_be_shown_too_large_is_reported_by_name(model, tmp_path):
+    files = {"wide.png": (40_000, 50), "small.png": (9, 9)}
+    for name, size in files.items():
+        Image.new("RGB", size).save(tmp_path / name)
+    own = load(model)
+    large = Segmenter(dataclasses.replace(own.spec, zoom=16.0), own.engine)
+    summary = predict_files([tmp_path / name for name in files], tmp_path / "out", large)
+    assert [Path(record["file"]).name for record in summary.ok] == ["small.png"]
+    (record,) = summary.failed
+    assert record["error"].startswith(f"{tmp_path / 'wide.png'}: the network would be shown")
 
 
 def test_bad_files_are_reported_and_the_rest_goes_on(model, tmp_path):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from upscore import images
 from upscore.arrays import framework
-from upscore.errors import ArgumentError, CheckpointError
+from upscore.errors import ArgumentError, CheckpointError, ImageError
 from upscore.heads.argmax import argmax
 from upscore.inference.fusion import Coarse, fused, resampled
 from upscore.inference.tta import Augmentation, Tta, augmentation
@@ -19,6 +19,7 @@ from upscore.models.spec import COARSEST, Spec
 Bytes = NDArray[np.uint8]
 Photos = NDArray[Any]  # uint8 of RGB, or float32 of as many bands as the spec has
 ALONE = Augmentation()
+MOST_SHOWN = 4 * images.MAX_PIXELS  # to the network, of one photo
 
 
 class Engine(Protocol):
@@ -165,7 +166,8 @@ class Segmenter:
         """Return N photos at the size that the spec asks for, times `scale`, in whole cells.
 
         Antialiased, as Pillow's `Image.resize` with `Resampling.BILINEAR`. Photos that have this
-        size come back as they are.
+        size come back as they are. ImageError where it is larger and has more than
+        400 million pixels.
         """
         stride = self.spec.stride
         height, width = photos.shape[1:3]
@@ -175,6 +177,12 @@ class Segmenter:
         if ratio == 1:
             return photos
         height, width = (max(1, round(side * ratio / stride)) * stride for side in (height, width))
+        if ratio > 1 and height * width > MOST_SHOWN:
+            most = int(max(height, width) * (MOST_SHOWN / (height * width)) ** 0.5 / scale)
+            raise ImageError(
+                f"the network would be shown this photo at {width} x {height} pixels, more than "
+                f"the limit of {MOST_SHOWN:,}: give a long_side (--long-side) below {most}"
+            )
         return np.stack([images.resized(photo, (height, width)) for photo in photos])
 
 

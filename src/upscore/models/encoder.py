@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from upscore.errors import ArgumentError
 from upscore.models.pretrained import config_of, imagenet_weights, weights_from
+from upscore.models.spec import COARSEST
 
 __all__ = ["DEFAULT_ENCODER", "Encoder", "LayerNorm2d", "preprocessing"]
 
@@ -30,7 +32,8 @@ class Encoder(nn.Module):
         super().__init__()
         _check_name(name)
         self.name, self.reductions = name, tuple(reductions)
-        info = _features(name).feature_info.reduction()
+        features = _features(name)
+        info = features.feature_info.reduction()
         missing = set(reductions) - set(info)
         if missing:
             raise ArgumentError(
@@ -38,6 +41,7 @@ class Encoder(nn.Module):
                 f"but this network needs {sorted(missing)} too; choose a pyramid-shaped encoder, "
                 "or an architecture that stops at a coarser stride"
             )
+        _check_sizes(name, features)
         # Where a reduction comes more than once, the deepest feature is the richest.
         indices = [max(i for i, r in enumerate(info) if r == want) for want in self.reductions]
         # For other bands than RGB, timm repeats the first layer's weights in turn.
@@ -71,6 +75,27 @@ def _check_name(name: str) -> None:
         near = get_close_matches(name, timm.list_models(), 3)
         hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
         raise ArgumentError(f"timm has no encoder {name!r}; {hint}")
+
+
+def _check_sizes(name: str, features: nn.Module) -> None:
+    """Raise ArgumentError for a network that does not take photos of any size.
+
+    timm marks those that may not. Some of them do: one photo tells, flatter and wider than those
+    of the weights.
+    """
+    config = config_of(name)
+    if config is None or not config.fixed_input_size:
+        return
+    _, height, width = config.input_size
+    try:
+        with torch.no_grad():
+            features.eval()(torch.zeros(1, 3, 2 * COARSEST, width + 3 * COARSEST))
+    except (AssertionError, IndexError, RuntimeError) as error:
+        raise ArgumentError(
+            f"encoder {name!r} is made for photos of {height} x {width} pixels ({error}), and "
+            "photos come in all sizes; choose a network that takes them, such as convnext_tiny, "
+            "resnet18 or tf_efficientnet_lite0"
+        ) from error
 
 
 def preprocessing(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

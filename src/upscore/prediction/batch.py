@@ -147,7 +147,8 @@ def _step(stage: Callable[[_Job], None], job: _Job) -> _Job:
     try:
         stage(job)
     except (ImageError, MissingPackageError, MemoryError) as error:
-        job.record["error"] = str(error) or type(error).__name__
+        reason = str(error) or type(error).__name__
+        job.record["error"] = reason if str(job.path) in reason else f"{job.path}: {reason}"
     job.seconds[stage.__name__] = round(time.perf_counter() - start, 4)
     return job
 
