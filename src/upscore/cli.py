@@ -309,7 +309,11 @@ def export(
         typer.Option(help="A folder with photos and masks to compare on, and to calibrate int8."),
     ] = None,
     split: Annotated[str, typer.Option(help="Which part of the data.")] = "val",
+    layout: Layout = None,
+    images: Images = None,
+    masks: Masks = None,
     mapping: Mapping = None,
+    skip: Skip = None,
     accept: Annotated[
         list[str] | None, typer.Option(help="A measure that may be beyond its limit.")
     ] = None,
@@ -319,6 +323,7 @@ def export(
 
     chosen: dict[str, Any] = {"format": format, "precision": precision, "head": head, "size": size}
     compared: dict[str, Any] = {"data": data, "split": split, "mapping": mapping}
+    compared |= {"layout": _layout(layout, images, masks), "skip": _skip_list(skip)}
     try:
         parity = run(model, output, **chosen, **compared, accept=accept or ())
     except ParityError as error:

@@ -11,7 +11,6 @@ from training_worker import TINY
 
 import upscore
 from upscore import data, images, models
-from upscore.data.bands import normalisation
 from upscore.errors import ArgumentError, DataError, ImageError
 from upscore.inference.ensemble import Ensemble
 from upscore.prediction.batch import predict_files
@@ -67,7 +66,7 @@ def test_a_folder_of_bands_says_so(folder):
 
 def test_each_band_is_normalised_by_what_was_measured(folder):
     survey = data.survey(data.find(folder, "train"))
-    ranges, mean, std = normalisation(survey.values)
+    ranges, mean, std = survey.normalisation
     for (low, high), scale in zip(ranges, (1, 300, 20_000, 5, 50_000), strict=True):
         assert 0.05 * scale < low < 0.3 * scale < high < 1.1 * scale
     assert all(0.1 < value < 0.9 for value in mean)
@@ -176,6 +175,32 @@ def test_an_odd_photo_can_be_skipped(folder, tmp_path):
 def test_a_model_of_pictures_is_not_scored_on_bands(folder):
     with pytest.raises(DataError, match="the model takes pictures, and these are measurements"):
         upscore.evaluate(folder, mapping={"background": ["*"]}, progress=False)
+
+
+def test_upsampling_layers_of_a_model_of_bands(run):
+    assert len(upscore.explain(run).layers) == 3
+
+
+def test_values_that_stand_for_nothing_are_named(tmp_path):
+    make(tmp_path, 3)
+    for file in (tmp_path / "images").iterdir():
+        photo = images.read_bands(file)
+        photo[:8] = -3.4e38
+        tifffile.imwrite(file, photo, photometric="minisblack", planarconfig="contig")
+    survey = data.survey(data.find(tmp_path, "all", class_names=("a", "b")))
+    with pytest.raises(DataError, match="replace them by NaN"):
+        survey.normalisation  # noqa: B018
+
+
+def test_augmentation_keeps_what_was_measured():
+    import torch
+
+    photo = np.full((200, 200, 1), 7, np.float32)
+    photo[::9, ::9] = np.nan
+    shown, _ = data.TrainTransform(25, (0.125, 0.125), colour=False)(
+        photo, np.zeros((200, 200), np.uint8), torch.Generator().manual_seed(0)
+    )
+    torch.testing.assert_close(shown, torch.full_like(shown, 7))
 
 
 def test_augmentation_of_bands_follows_that_of_pictures():

@@ -416,6 +416,28 @@ def test_median_frequency_weights_by_hand():
     np.testing.assert_allclose(median_frequency_weights(pixels), expected, rtol=1e-6)
 
 
+def test_what_is_frozen_is_folded_and_learns_the_same(found):
+    """The path through convolutions alone gives the loss and the gradients of the plain one."""
+    recipe, survey = Recipe(width=8, precision="no"), found[0]
+    spec = spec_of(recipe, survey)
+    model, _ = learner(recipe, spec, survey, torch.device("cpu"))
+    plain = Objective(build_network(recipe, 3), recipe, Normalise(spec)).train()
+    folded = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert all("forward" in norm.__dict__ for norm in folded)
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    target = torch.randint(0, 3, (2, 64, 64), dtype=torch.uint8)
+    losses = [objective(images, target) for objective in (model, plain)]
+    torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-3)
+    for loss in losses:
+        loss.backward()
+    for (name, one), other in zip(model.named_parameters(), plain.parameters(), strict=True):
+        if other.grad is not None:
+            assert (one.grad - other.grad).abs().max() <= 2e-3 * other.grad.abs().max(), name
+    model, _ = learner(TINY, spec_of(TINY, survey), survey, torch.device("cpu"))
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert not any("forward" in norm.__dict__ for norm in norms)
+
+
 def test_averaging_forgets_the_start():
     update = averaging(0.99)
     average, count = torch.zeros(1), torch.zeros((), dtype=torch.long)

@@ -189,8 +189,8 @@ def find(
 
 
 def joined(first: Dataset, *others: Dataset) -> Dataset:
-    """Splits of one folder as one; a DataError where their masks are not read alike."""
-    for other in others:
+    """Splits of one folder as one; a DataError where their files are not read alike."""
+    for other in (each for each in others if each.samples and first.samples):
         kinds = [(each.class_names, each.decoder, each.bands) for each in (first, other)]
         if kinds[0] != kinds[1]:
             raise DataError(

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscore.data import faults, measure
-from upscore.data.bands import some_values
 from upscore.data.dataset import Dataset
 from upscore.data.masks import Pixels
 from upscore.data.problems import PROBLEM_KINDS, Problem
+from upscore.data.ranges import Normalisation, normalisation, some_values
 from upscore.errors import ArgumentError, DataError, ImageError
 
 Progress = Callable[[int, int], object]
@@ -57,6 +57,11 @@ class Survey:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    @cached_property
+    def normalisation(self) -> Normalisation | None:
+        """What normalises the bands of measurements; None for pictures."""
+        return None if self.values is None else normalisation(self.values)
 
     def part(self, indices: Sequence[int]) -> "Survey":
         """The same of some of the samples; problems stay with the whole."""

@@ -14,6 +14,7 @@ from torchvision.transforms.v2 import functional as F
 
 from upscore.data.classes import VOID
 from upscore.errors import ArgumentError
+from upscore.images.bands import LEAST_WEIGHT
 
 GREY = (0.299, 0.587, 0.114)  # the weights of luma, ITU-R BT.601
 BRIGHTNESS = CONTRAST = SATURATION = 0.3  # each factor is drawn from 1 - this to 1 + this
@@ -105,14 +106,12 @@ class TrainTransform:
         size = [rows.length, columns.length]
 
         # Copies, so that torch never sees a read-only or oddly strided array.
-        part = torch.from_numpy(image[cut].copy()).permute(2, 0, 1)
-        part = F.resize(part, size, InterpolationMode.BILINEAR, antialias=True)
+        part = _resized(torch.from_numpy(image[cut].copy()).permute(2, 0, 1), size)
         ids = torch.from_numpy(mask[cut].copy())[None]
         ids = F.resize(ids, size, InterpolationMode.NEAREST_EXACT)
 
         padding = [columns.before, rows.before, columns.after, rows.after]
-        mean = part.float().nanmean((1, 2))
-        mean = (mean.round() if part.dtype == torch.uint8 else mean).tolist()
+        mean = _mean(part) if any(padding) or angle else []
         if any(padding):
             part = F.pad(part, padding, fill=mean)
             ids = F.pad(ids, padding, fill=[VOID])
@@ -126,6 +125,23 @@ class TrainTransform:
             jitter = _jitter if part.dtype == torch.uint8 else _jitter_values
             part = jitter(part, draws[4:8])
         return part.contiguous(), ids[0].contiguous()
+
+
+def _resized(image: Tensor, size: list[int]) -> Tensor:
+    """Antialiased; as `upscore.images.resized`, pixels that were not measured have no weight."""
+    missing = torch.isnan(image) if image.is_floating_point() else None
+    if missing is None or not missing.any():
+        return F.resize(image, size, InterpolationMode.BILINEAR, antialias=True)
+    weights = _resized((~missing).float(), size)
+    values = _resized(image.nan_to_num(0.0), size) / weights.clamp_min(LEAST_WEIGHT)
+    return torch.where(weights > LEAST_WEIGHT, values, torch.nan)
+
+
+def _mean(image: Tensor) -> list[float]:
+    """The mean of each band, as a value that the band can have."""
+    mean = image.float().nanmean((1, 2))
+    values: list[float] = (mean if image.is_floating_point() else mean.round()).tolist()
+    return values
 
 
 def _around(side: int, angle: float) -> int:

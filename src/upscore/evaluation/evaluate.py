@@ -128,7 +128,7 @@ def matched(
         names = set(spec.card["held_out"])
         samples = tuple(sample for sample in dataset.samples if sample.name in names)
         dataset = replace(dataset, samples=samples, split=f"{_HELD_OUT} {dataset.split}")
-    if dataset.bands != spec.bands and (spec.bands, dataset.bands) != (None, 1):
+    if dataset.samples and dataset.bands != spec.bands and (spec.bands, dataset.bands) != (None, 1):
         raise DataError(
             f"{root}: the model takes {kind_of(spec.bands)}, and these are {kind_of(dataset.bands)}"
         )
@@ -151,19 +151,19 @@ def _held_out(root: Path, spec: Spec, layout: str | Patterns | None) -> tuple[st
     might have been learned from. And they are for a fold, which is of train and val together.
     """
     names = set(spec.card.get("held_out", ()))
+    if not names:
+        return ()
     available = datasets.splits(root, layout=layout)
     undivided = "all" in available
-    if not names or ("val" in available and not undivided and not spec.card.get("fold")):
+    here = spec.card.get("data") == root.resolve().name
+    if "val" in available and not undivided and not (spec.card.get("fold") and here):
         return ()
     parts = ("all",) if undivided else ("train", "val")
     splits = tuple(part for part in parts if part in available)
-    found = {
-        sample.name
-        for split in splits
-        for sample in datasets.find(root, split, layout=layout).samples
-    }
+    listed = datasets.layouts.recognise(root, layout)
+    found = {sample.name for split in splits for sample in listed.read(split)[1].samples}
     missing = sorted(names - found)
-    if missing and names & found and spec.card.get("data") == root.name:
+    if missing and names & found and here:
         raise DataError(
             f"{root}: training held out {len(names)} photos, and {len(missing)} of them are not "
             f"here, such as {missing[0]}; others of 'val' may have been learned from. Put them "

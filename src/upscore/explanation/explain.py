@@ -10,18 +10,19 @@ from upscore.explanation.layers import Explanation
 if TYPE_CHECKING:
     from torch import nn
 
-DEFAULT_SHAPE = (1, 3, 360, 480)
+DEFAULT_SIZE = (360, 480)
 
 
 def explain(
-    module: "nn.Module | str | Path", input_shape: Sequence[int] = DEFAULT_SHAPE
+    module: "nn.Module | str | Path", input_shape: Sequence[int] | None = None
 ) -> Explanation:
     """Run a model once on zeros and list every upsampling layer it uses.
 
     Transposed convolutions (PyTorch's and ours), `interpolate` and `pixel_shuffle` are found,
     whether as modules or as functions. `module` is any `torch.nn.Module` of one tensor, or what
     `upscore.models.load` takes: "bundled", a checkpoint's or a run's folder. `input_shape` includes
-    the batch. The model is run as it stands, in evaluation mode, and put back afterwards.
+    the batch; if not given, it is one photo of 360 x 480. The model is run as it stands, in
+    evaluation mode, and put back afterwards.
 
     Raises TypeError for other objects, ValueError for a shape that is not 2 to 5 positive numbers;
     an error of the model itself comes through with a note.
@@ -31,7 +32,7 @@ def explain(
     >>> layers[0].size_out, layers[0].shift
     ((33, 33), (0.25, 0.25))
     """
-    shape = tuple(input_shape)
+    shape = (1, 3, *DEFAULT_SIZE) if input_shape is None else tuple(input_shape)
     if not (2 <= len(shape) <= 5 and all(isinstance(n, int) and n > 0 for n in shape)):
         raise ArgumentError(
             f"input_shape must be positive whole numbers, batch and channels first, not {shape}"
@@ -45,6 +46,8 @@ def explain(
     name = str(module) if isinstance(module, str | Path) else type(module).__name__
     if isinstance(module, str | Path):
         module, _ = models.load(module, "cpu")
+        if input_shape is None:
+            shape = (1, module.bands, *DEFAULT_SIZE)
     if not isinstance(module, nn.Module):
         raise ArgumentTypeError(
             f"expected a torch.nn.Module or the name of a checkpoint, not {name}"

@@ -1,7 +1,7 @@
 """Write a model for programs without upscore, if its labels are those of the model."""
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +13,7 @@ from PIL import Image
 
 from upscore import data as datasets
 from upscore import images
+from upscore.data import Patterns
 from upscore.errors import ArgumentError
 from upscore.evaluation.confusion import class_table
 from upscore.evaluation.evaluate import matched
@@ -45,7 +46,9 @@ def export(
     size: str | tuple[int, int] = "dynamic",
     data: str | Path | None = None,
     split: str = "val",
+    layout: str | Patterns | None = None,
     mapping: Any = None,
+    skip: Collection[str | Path] = (),
     accept: Collection[str] = (),
 ) -> Parity:
     """Write a model as a file for other programs, if it labels photos as the model does.
@@ -67,7 +70,7 @@ def export(
         size: "dynamic", or photos of one size, "HxW" or (H, W).
         data: a folder of photos and masks to compare and calibrate on; if not given, the photos
             that come with the package.
-        split, mapping: as for `upscore.evaluate`.
+        split, layout, mapping, skip: as for `upscore.evaluate`.
         accept: names of measures that may be beyond their limit; see `Parity`.
 
     Returns:
@@ -90,10 +93,11 @@ def export(
     if options.format == "checkpoint" and (file / "best" / "model.json").is_file():
         raise ArgumentError(f"{file} is the folder of a run; its checkpoint is {file / 'best'}")
     original = load(checkpoint.folder, "onnxruntime" if checkpoint.graph else "torch", "cpu")
-    source, pairs = _comparison(original, data, split, mapping, options.size)
+    reading = {"split": split, "layout": layout, "mapping": mapping, "skip": skip}
+    source, pairs = _comparison(original, data, reading, options.size)
     make_folder(file.parent)
     with TemporaryDirectory() as folder:
-        photos = _calibration(original, data, split, mapping, options)
+        photos = _calibration(original, data, reading, options)
         candidate = candidate_of(checkpoint, options, Path(folder), photos)
         parity = compare(
             original,
@@ -111,8 +115,7 @@ def export(
 def _comparison(
     model: Segmenter,
     data: str | Path | None,
-    split: str,
-    mapping: Any,
+    reading: Mapping[str, Any],
     size: tuple[int, int] | None,
     most: int | None = None,
 ) -> tuple[str, Pairs]:
@@ -132,7 +135,7 @@ def _comparison(
             return (_fitted(model, images.read(file), None, size) for file in files)
 
         return "photos that come with upscore", photos
-    dataset, _ = matched(Path(data), model.spec, split, None, mapping, ())
+    dataset, _ = matched(Path(data), model.spec, **reading)
     table = class_table(dataset.class_names, model.spec.class_names)
     step = 1 if most is None else -(-len(dataset) // most)
 
@@ -141,19 +144,18 @@ def _comparison(
             photo, mask = dataset.read(index)
             yield _fitted(model, photo, table[mask], size)
 
-    return f"{dataset.root}, {split}", pairs
+    return f"{dataset.root}, {reading['split']}", pairs
 
 
 def _calibration(
-    model: Segmenter, data: str | Path | None, split: str, mapping: Any, options: Options
+    model: Segmenter, data: str | Path | None, reading: Mapping[str, Any], options: Options
 ) -> Iterator[Photo]:
     """Photos that show which ranges activations reach: not those of the comparison, if possible."""
     if options.precision != "int8":
         return
-    if data is not None and "train" in datasets.splits(data):
-        split = "train"
-    most = CALIBRATION_PHOTOS
-    _, pairs = _comparison(model, data, split, mapping, options.size, most)
+    if data is not None and "train" in datasets.splits(data, layout=reading["layout"]):
+        reading = {**reading, "split": "train"}
+    _, pairs = _comparison(model, data, reading, options.size, CALIBRATION_PHOTOS)
     for photo, _ in pairs():
         yield photo
 
@@ -188,6 +190,7 @@ def _metadata(spec: Spec, options: Options, parity: Parity) -> dict[str, str]:
         "long_side": spec.long_side,
         "zoom": spec.zoom,
         "stride": spec.stride,
+        "ranges": spec.ranges,
         "head": options.head,
         "precision": options.precision,
         "upscore": __version__,

@@ -1,7 +1,7 @@
 """Photos from anywhere, decoded safely; label maps as pictures."""
 
 from upscore.errors import ImageError
-from upscore.images.bands import as_bands, bands_of, preview, read_bands, resized
+from upscore.images.bands import as_bands, bands_of, preview, read_bands, resized, size
 from upscore.images.bundled import samples
 from upscore.images.decode import (
     FORMATS,
@@ -11,7 +11,6 @@ from upscore.images.decode import (
     opened,
     read,
     rgb,
-    size,
 )
 
 __all__ = [

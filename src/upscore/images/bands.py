@@ -6,8 +6,8 @@ All else is read here, as H x W x B float32: NaN where nothing was measured.
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from io import BytesIO
-from typing import IO, Any
+from io import BufferedIOBase, BufferedReader, RawIOBase
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ Ranges = tuple[tuple[float, float], ...]
 
 MOST_BANDS = 1024
 MOST_BYTES = 4 << 30  # of a file's values
+LEAST_WEIGHT = 0.25  # of the measured pixels around one of a resized photo: below it, that is NaN
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ALPHA = (1, 2)  # of TIFF's ExtraSamples: transparency, not a band
 _COLOURS = {"RGB": 3, "YCBCR": 3, "CIELAB": 3, "SEPARATED": 4}  # by photometric interpretation
@@ -57,8 +58,22 @@ def bands_of(source: Source) -> int | None:
         return 1 if is_deep(image) else None
 
 
+def size(source: Source) -> tuple[int, int]:
+    """Width and height of an image as it is stored, from its header alone."""
+    with named(source), stream_of(source) as stream:
+        start = stream.read(8)
+        if start.startswith(npy.MAGIC):
+            height, width, _ = _last_bands(npy.header(stream)[0])
+            return width, height
+        if start.startswith(_TIFF) and not _is_for_pillow(source):
+            with _tiff(stream) as file:
+                return file.pages[0].imagewidth, file.pages[0].imagelength
+    with opened(source, decode=False) as image:
+        return image.size
+
+
 def read_bands(source: Source, bands: int | None = None, *, max_pixels: int = MAX_PIXELS) -> Floats:
-    """Read the values of a photo as they are stored.
+    """Read the values of a photo: as they are stored, but for 8 bits, which become RGB.
 
     Equivalent: `tifffile.imread(file)` or `numpy.load(file)`, with the bands last. Values that were
     not measured are NaN: those that are not finite, and GDAL's no-data value. Of several slices or
@@ -85,7 +100,7 @@ def read_bands(source: Source, bands: int | None = None, *, max_pixels: int = MA
         if start.startswith(npy.MAGIC):
             _bounded(_last_bands(npy.header(stream)[0], bands), max_pixels)
             return as_bands(npy.load(stream, MOST_BYTES), bands)
-        if start.startswith(_TIFF) and not _is_for_pillow(source):
+        if start.startswith(_TIFF):
             with _tiff(stream) as file:
                 return _measured(_read_tiff(file, max_pixels), bands)
     with opened(source, max_pixels=max_pixels) as image:
@@ -131,14 +146,25 @@ def resized(photo: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     photo = np.ascontiguousarray(photo)
     if photo.dtype == np.uint8 and photo.shape[2] == 3:
         return np.array(Image.fromarray(photo).resize(to, how))
-    bands = (Image.fromarray(band.copy()).resize(to, how) for band in np.moveaxis(photo, 2, 0))
-    return np.stack([np.asarray(band) for band in bands], axis=2)
+
+    def shrunk(band: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(Image.fromarray(np.ascontiguousarray(band)).resize(to, how))
+
+    missing = np.isnan(photo)
+    if not missing.any():
+        return np.stack([shrunk(band) for band in np.moveaxis(photo, 2, 0)], axis=2)
+    # Pixels that were not measured have no weight.
+    weights = resized((~missing).astype(np.float32), size)
+    values = resized(np.where(missing, np.float32(0), photo), size)
+    return np.where(
+        weights > LEAST_WEIGHT, values / np.maximum(weights, LEAST_WEIGHT), np.float32(np.nan)
+    )
 
 
 def _last_bands(shape: tuple[int, ...], bands: int | None = None) -> tuple[int, int, int]:
     """Height, width and bands of a photo of this shape."""
-    if len(shape) == 2:
-        shape = (*shape, 1)
+    if len(shape) == 2 and 0 not in shape:
+        return (*shape, 1)
     if len(shape) != 3 or 0 in shape:
         raise ImageError(
             f"an array of {' x '.join(map(str, shape))}, but rows x columns x bands were expected"
@@ -189,24 +215,40 @@ def _is_for_pillow(source: Source) -> bool:
         return False
 
 
+class _Nameless(RawIOBase):
+    """A file that does not tell where it lies: OME's and Micro-Manager's TIFF files name others."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = cast(BufferedIOBase, stream)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        return self._stream.readinto(buffer)
+
+
 def _tiff(stream: IO[bytes]) -> Any:
-    """A TIFF file, kept in memory: files of OME and Micro-Manager name others to read."""
+    """A TIFF file as tifffile opens it, which reads no other file."""
     try:
         import tifffile
     except ModuleNotFoundError:
         raise MissingPackageError(f"reading it needs tifffile: {_ADD}") from None
     stream.seek(0)
-    content = stream.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise ImageError(f"more than {MOST_BYTES >> 30} GiB: cut it into parts")
-    return tifffile.TiffFile(BytesIO(content), _multifile=False)
+    return tifffile.TiffFile(BufferedReader(_Nameless(stream)), _multifile=False)
 
 
 def _bands_of_tiff(file: Any) -> int | None:
     """The bands of a TIFF file; None for a picture."""
-    page, axes = file.pages[0], file.series[0].axes
-    place = _band_axis(axes)
-    bands = 1 if place is None else int(file.series[0].shape[place])
+    page, image = file.pages[0], file.series[0]
+    place = _band_axis(image.axes)
+    bands = 1 if place is None else int(image.shape[place])
     if page.bitspersample > 8 or page.sampleformat != 1 or page.samplesperpixel < bands:
         return bands
     colours = bands - sum(extra in _ALPHA for extra in page.extrasamples)
@@ -221,38 +263,40 @@ def _band_axis(axes: str) -> int | None:
 def _read_tiff(file: Any, max_pixels: int) -> NDArray[Any]:
     """The values of a TIFF file's first photo, H x W x B; NaN for GDAL's no-data value."""
     page, image = file.pages[0], file.series[0]
-    place = _band_axis(image.axes)
-    if place is None or image.axes[place] == "S":
-        image, place = page, _band_axis(page.axes)  # no need to read further slices
-    _bounded(
-        [n for axis, n in zip(image.axes, image.shape, strict=True) if axis in "YX"], max_pixels
-    )
+    if "S" in image.axes or _band_axis(image.axes) is None:
+        image = page  # which has all bands: further slices need not be read
+    axes, place = image.axes, _band_axis(image.axes)
+    height, width = (image.shape[axes.index(axis)] for axis in "YX")
+    _bounded((height, width), max_pixels)
     if image.nbytes > MOST_BYTES:
         raise ImageError(
             f"{image.nbytes >> 30} GiB of values ({' x '.join(map(str, image.shape))}), more than "
             f"{MOST_BYTES >> 30}: save one photo in each file"
         )
+    order = [axes.index("Y"), axes.index("X"), *([] if place is None else [place])]
+    first = tuple(slice(None) if i in order else 0 for i in range(len(axes)))
+    values = _decoded(image)[first].transpose([sorted(order).index(axis) for axis in order])
+    values = values.reshape(height, width, -1)
+    missing = _nodata(page)
+    return values if missing is None else np.where(values == missing, np.nan, values)
+
+
+def _decoded(image: Any) -> NDArray[Any]:
+    """The values of a page or a series; says what is missing where they are compressed."""
     try:
         values: NDArray[Any] = image.asarray()
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
         raise MissingPackageError(f"{error}: {_ADD}") from None
-    kept = [axis in "YX" or i == place for i, axis in enumerate(image.axes)]
-    names = "".join("B" if i == place else axis for i, axis in enumerate(image.axes) if kept[i])
-    values = values[tuple(slice(None) if keep else 0 for keep in kept)]
-    values = values.transpose([names.index(axis) for axis in "YXB" if axis in names])
-    values = values if place is not None else values[..., None]
-    missing = _nodata(page)
-    return values if missing is None else np.where(values == missing, np.nan, values)
+    return values
 
 
 def _nodata(page: Any) -> float | None:
-    """The value of pixels that were not measured, where a TIFF file names one."""
+    """The value of pixels that were not measured, where a TIFF file names one of its own type."""
     tag = page.tags.get(_NODATA)
+    text = "" if tag is None else str(tag.value).strip("\0 ")
     try:
-        return (
-            None if tag is None else float(np.array(str(tag.value).strip("\0 ")).astype(page.dtype))
-        )
+        return float(np.array(text).astype(page.dtype)) if text else None
     except (ValueError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""Photos from anywhere, decoded safely: the one place that opens an image file."""
+"""Photos from anywhere, decoded safely: with `bands.py`, the one place that opens image files."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,15 +72,6 @@ def from_pillow(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> NDArray[
         return rgb(_upright(image))
     except OSError as error:  # Pillow decodes late
         raise ImageError(f"the image cannot be decoded ({error}); replace the file") from error
-
-
-def size(source: Source) -> tuple[int, int]:
-    """Width and height of an image as it is stored, from its header alone."""
-    with named(source), stream_of(source) as stream:
-        if stream.read(len(npy.MAGIC)) == npy.MAGIC:
-            height, width, *_ = npy.header(stream)[0]
-            return width, height
-        return _identify(stream).size
 
 
 @contextmanager

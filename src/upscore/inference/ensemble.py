@@ -22,7 +22,7 @@ class Ensemble(Segmenter):
         names: what to call them in an error, such as their folders.
 
     Raises:
-        ArgumentError: there is no member, or their classes differ.
+        ArgumentError: there is no member, or their classes or bands differ.
 
     >>> import upscore
     >>> pair = Ensemble([upscore.load(), upscore.load().at(384)])

@@ -37,7 +37,7 @@ def fold_norms(network: nn.Module, bands: int = 3) -> None:
         for a, b in zip(before, after, strict=True)
     )
     if not all(same):
-        for module in (module for pair in pairs for module in pair):
+        for module in {module for pair in pairs for module in pair}:
             del module.forward
 
 

@@ -54,7 +54,7 @@ def graph_of(spec: Spec, weights: bytes, location: str) -> bytes | None:
     """
     import onnx
 
-    traced = _traced(replace(spec, card={}))
+    traced = _traced(replace(spec, card={}, palette=(), long_side=None, zoom=1.0))
     if traced is None:
         warnings.warn(
             f"no graph is written: that of {spec.architecture} on {spec.encoder} depends on the "

@@ -74,7 +74,7 @@ def _crop(facts: Facts, given: Mapping[str, Any]) -> Choice:
 def _loss(facts: Facts, given: Mapping[str, Any]) -> Choice:
     name, share = facts.rarest
     if share < RARE:
-        reason = f"{name} has {share:.1%} of the pixels: both count rare classes more"
+        reason = f"{name} has {share:.1%} of the pixels: Dice and weights count rare classes more"
         return {"loss": "ce+dice", "class_weights": "sqrt-median"}, reason
     reason = "Dice counts a rarer class as much as a common one"
     return {"loss": "ce+dice", "class_weights": "none"}, reason

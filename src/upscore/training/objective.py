@@ -122,6 +122,7 @@ def learner(
         weights = median_frequency_weights(survey.class_pixels)
     model = Objective(network, recipe, Normalise(spec), weights)
     model = model.to(device).to(memory_format=torch.channels_last).train()
+    # In lists, which takes less time than one parameter after the other.
     return model, torch.optim.AdamW(parameter_groups(network, recipe), foreach=True)
 
 

@@ -40,11 +40,11 @@ def found_parts(
     if "val" in found and fold is None:
         if group_by is not None:
             raise ArgumentError(f"{root} has its own val: group_by divides data without one")
-        surveys = _surveyed(found, ("train", "val"), reading.allow, out)
         class_table(found["val"].class_names, found["train"].class_names)  # or a DataError
         kinds = [kind_of(found[name].bands) for name in ("train", "val")]
-        if kinds[0] != kinds[1]:
+        if kinds[0] != kinds[1] and found["val"].samples:
             raise DataError(f"{root}: the photos of train are {kinds[0]}, those of val {kinds[1]}")
+        surveys = _surveyed(found, ("train", "val"), reading.allow, out)
         if not surveys["val"].class_pixels.any():
             raise DataError(f"{root}: the masks of 'val' are void everywhere: nothing to score")
         return surveys["train"], found["val"], "train and val of the data"

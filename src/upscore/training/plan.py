@@ -7,15 +7,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from upscore.data import Dataset, Patterns, Survey
-from upscore.data.bands import normalisation
 from upscore.data.classes import read_mapping
+from upscore.data.ranges import Normalisation
 from upscore.errors import ArgumentError
 from upscore.io.atomic import write_json
 from upscore.models import Spec, preprocessing, read_checkpoint
@@ -78,8 +76,8 @@ class Plan:
         for heading in ("choice", "value", "why"):
             table.add_column(heading)
         table.add_row("photos", f"{len(self.training)} + {held}", escape(self.split))
-        if self.training.values is not None:
-            table.add_row("bands", *map(escape, _ranges(self.training.values)))
+        if self.training.normalisation:
+            table.add_row("bands", *_bands(self.training.normalisation))
         for field in fields(Recipe):
             if field.name in self.reasons:
                 value = str(getattr(self.recipe, field.name))
@@ -172,8 +170,8 @@ def spec_of(recipe: Recipe, survey: Survey) -> Spec:
     """What the checkpoint says of the network and of how to use it."""
     data = survey.dataset
     ranges, (mean, std) = None, preprocessing(recipe.encoder)
-    if survey.values is not None:
-        ranges, mean, std = normalisation(survey.values)
+    if survey.normalisation:
+        ranges, mean, std = survey.normalisation
     middle = (recipe.scale[0] * recipe.scale[1]) ** 0.5
     spec = Spec(
         architecture=recipe.architecture,
@@ -188,7 +186,7 @@ def spec_of(recipe: Recipe, survey: Survey) -> Spec:
         zoom=round(middle, 3) if recipe.long_side is None else 1.0,
         ranges=ranges,
         card={
-            "data": data.root.name,
+            "data": data.root.resolve().name,
             "photos": len(data),
             "mapping": recipe.mapping,
             "recipe": asdict(recipe),
@@ -222,11 +220,11 @@ def _advice(recipe: Recipe, survey: Survey) -> tuple[str, ...]:
     )
 
 
-def _ranges(values: NDArray[np.float32]) -> tuple[str, str]:
+def _bands(found: Normalisation) -> tuple[str, str]:
     """How many bands photos have, and the ranges to which their values are clipped."""
-    ranges = ", ".join(f"{low:g} to {high:g}" for low, high in normalisation(values).ranges[:4])
-    more = ", ..." if values.shape[-1] > 4 else ""
-    return str(values.shape[-1]), f"normalised one by one; values of {ranges}{more}"
+    shown = ", ".join(f"{low:g} to {high:g}" for low, high in found.ranges[:4])
+    more = ", ..." if len(found.ranges) > 4 else ""
+    return str(len(found.ranges)), f"normalised one by one; values of {shown}{more}"
 
 
 def _duration(seconds: float) -> str:

@@ -154,15 +154,12 @@ RECIPES = {
         },
     ),
     "camvid": Recipe(
-        freeze=_EARLY,
-        loss="ce",
         batch_size=8,
         crop=448,
         scale=(1.0, 2.5),
-        steps=2700,
-        evaluate_every=225,
-        encoder_rate=5e-4,
-        decoder_rate=2e-3,
+        steps=3600,
+        evaluate_every=300,
+        encoder_rate=1.5e-4,
         class_weights="sqrt-median",
     ),
 }

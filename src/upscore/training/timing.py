@@ -1,6 +1,5 @@
 """How long a step and a validation take here: measured before a run, to plan its length."""
 
-import os
 import re
 import time
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from upscore.training.objective import Objective, autocast, learner
 from upscore.training.processes import of_all, process
 from upscore.training.recipe import Recipe
 
-_STEPS, _WARM = 6, 2  # steps that are timed, and the first of them that do not count
+_STEPS, _WARM = 12, 4  # steps that are timed, and the first of them that do not count
 _PHOTOS = 3  # that are scored
 _LOADERS = 2  # processes that decode photos, if the user asks for no others
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -54,11 +53,12 @@ def measure(
     model, optimizer = learner(recipe, spec, survey, device)
     state = process()
     rank, world = state.process_index, state.num_processes
-    loaders = max(1, min(_LOADERS, (os.cpu_count() or 1) // world))
-    times = []
+    # Loaded as in the run: on few cores, decoding takes its time from the network's.
+    options = {"rank": rank, "world": world, "workers": _LOADERS}
     begun = time.perf_counter()
-    for images, target in batches(survey, recipe, range(_STEPS), rank=rank, world=world, workers=0):
-        loaded = time.perf_counter()
+    for step, (images, target) in enumerate(batches(survey, recipe, range(_STEPS), **options)):
+        if step == _WARM:
+            begun = time.perf_counter()
         for photos, masks in zip(
             images.chunk(recipe.accumulate), target.chunk(recipe.accumulate), strict=True
         ):
@@ -71,12 +71,9 @@ def measure(
         optimizer.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        now = time.perf_counter()
-        # Photos are decoded beside the network's work: on two cores that takes half of their time.
-        times.append(now - loaded + (loaded - begun) / loaders)
-        begun = now
-    step, photo = float(np.median(times[_WARM:])), _photo_seconds(model, recipe, spec, validation)
-    return Timing(*(max(seconds) for seconds in zip(*of_all((step, photo)), strict=True)))
+    seconds = (time.perf_counter() - begun) / (_STEPS - _WARM)
+    found = of_all((seconds, _photo_seconds(model, recipe, spec, validation)))
+    return Timing(*map(max, zip(*found, strict=True)))
 
 
 def _sum_gradients(model: Objective) -> None:
@@ -92,9 +89,9 @@ def _photo_seconds(model: Objective, recipe: Recipe, spec: Spec, photos: Dataset
     times = []
     device = next(network.parameters()).device
     for i in range(min(_PHOTOS, len(photos))):
-        photo, _ = photos.read(i)
         begun = time.perf_counter()
+        photo, _ = photos.read(i)
         with autocast(recipe, device):
             segmenter.labels(photo)
         times.append(time.perf_counter() - begun)
-    return min(times, default=0.0)
+    return float(np.median(times)) if times else 0.0

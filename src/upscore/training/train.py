@@ -82,7 +82,7 @@ def train(
     )
     begun = resume and (out / "plan.json").is_file()
     if begun:
-        recipe, kept = Run.begun_with(out)
+        recipe, kept = Run.begun_with(out, reading)
         mine = asdict(kept) | {"mapping": recipe.mapping}
         require_same(out, mine, asdict(reading) | {"mapping": mapping})
         reading, mapping = kept, None  # the recipe has it

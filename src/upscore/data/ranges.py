@@ -5,7 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from upscore.errors import DataError
+
 _VALUES = 256  # pixels of a photo whose values are kept
+_MOST = 1e20  # of a value that was measured
 _WITHIN = (0.001, 0.999)  # of the values of a band that lie within its range
 
 
@@ -16,7 +19,7 @@ def some_values(photo: NDArray[np.float32]) -> NDArray[np.float32]:
     return some
 
 
-class Bands(NamedTuple):
+class Normalisation(NamedTuple):
     """For each band, the range of its values; and their mean and deviation where that is 0..1."""
 
     ranges: tuple[tuple[float, float], ...]
@@ -24,12 +27,12 @@ class Bands(NamedTuple):
     std: tuple[float, ...]
 
 
-def normalisation(values: NDArray[np.float32]) -> Bands:
+def normalisation(values: NDArray[np.float32]) -> Normalisation:
     """What normalises each band, from values N x P x B.
 
     Values that were not measured, NaN, do not count. A range leaves out the lowest and the highest
     thousandth of the others, which may be faults of the sensor. A band that is the same everywhere
-    has a range of 1.
+    has a range of its own size. A DataError is raised for values that cannot be measurements.
 
     >>> normalisation(np.linspace(0, 1000, 1001, dtype=np.float32).reshape(1, -1, 1)).ranges
     ((1.0, 999.0),)
@@ -37,10 +40,15 @@ def normalisation(values: NDArray[np.float32]) -> Bands:
     pixels = values.reshape(-1, values.shape[-1]).astype(np.float64)
     pixels[:, np.isnan(pixels).all(axis=0)] = 0  # a band that nobody measured
     low, high = np.nanquantile(pixels, _WITHIN, axis=0).astype(np.float32).astype(np.float64)
-    high = np.where(high > low, high, low + 1)
+    high = np.where(high > low, high, low + np.maximum(1, np.abs(low)))
+    if max(-low.min(), high.max()) > _MOST:
+        raise DataError(
+            f"photos hold values from {low.min():g} to {high.max():g}: if these stand for what was "
+            "not measured, replace them by NaN"
+        )
     shares = ((pixels - low) / (high - low)).clip(0, 1)
     std = np.maximum(np.nanstd(shares, axis=0), 1e-3)
-    return Bands(
+    return Normalisation(
         tuple(zip(low.tolist(), high.tolist(), strict=True)),
         tuple(np.nanmean(shares, axis=0).tolist()),
         tuple(std.tolist()),
