@@ -65,8 +65,8 @@ class Dataset:
         more = ", ..." if len(self.class_names) > _SHOWN else ""
         count = len(self.class_names)
         classes = f"{count} class{'es' * (count != 1)}: {shown}{more}"
-        photos = "" if self.bands is None else f"photos of {kind_of(self.bands)}"
-        about = (f"{self.source}, {classes}", self._how(), photos, self.hint)
+        measured = "" if self.bands is None else f"photos of {kind_of(self.bands)}"
+        about = (f"{self.source}, {classes}", self._how(), measured, self.hint)
         return "; ".join(filter(None, about))
 
     def _how(self) -> str:

@@ -134,7 +134,8 @@ def _resized(image: Tensor, size: list[int]) -> Tensor:
         return F.resize(image, size, InterpolationMode.BILINEAR, antialias=True)
     weights = _resized((~missing).float(), size)
     values = _resized(image.nan_to_num(0.0), size) / weights.clamp_min(LEAST_WEIGHT)
-    return torch.where(weights > LEAST_WEIGHT, values, torch.nan)
+    found: Tensor = torch.where(weights > LEAST_WEIGHT, values, torch.nan)
+    return found
 
 
 def _mean(image: Tensor) -> list[float]:
