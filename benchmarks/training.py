@@ -1,8 +1,8 @@
 """Training in a few minutes on a few photos: upscore's defaults against what people use today.
 
     python benchmarks/training.py [--budgets 2 5 15] [--sets membrane cracks camvid20 voc200]
-        [--contenders upscore smp-unet smp-deeplabv3plus nnunet] [--only TEXT] [--seed N]
-        [--data DIR] [--work DIR] [--json PATH] [--write docs/results.md]
+        [--contenders upscore smp-unet smp-deeplabv3plus nnunet] [--only TEXT] [--kept]
+        [--seed N] [--data DIR] [--work DIR] [--json PATH] [--write docs/results.md]
 
 Every contender sees the same files (`_training_sets.py`), gets the same wall-clock time from the
 start of its process to its saved weights on the same cores, one after the other, then labels the
@@ -220,6 +220,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--sets", choices=SETS, default=list(SETS), **several)
     parser.add_argument("--contenders", choices=CONTENDERS, default=list(CONTENDERS), **several)
     parser.add_argument("--only", default="", help="run the cases whose name contains this text")
+    parser.add_argument("--kept", action="store_true", help="run nothing: show what was run before")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "training-benchmark")
@@ -237,8 +238,10 @@ def main() -> None:
         for contender in options.contenders
     ]
     wanted = [case for case in cases if options.only in case.name]
+    if options.kept:
+        wanted = [case for case in wanted if case.result.exists()]
     if not wanted:
-        raise SystemExit("no case has such a name; they are\n" + "\n".join(c.name for c in cases))
+        raise SystemExit("no such case; they are\n" + "\n".join(case.name for case in cases))
     results = [result for case in wanted if (result := result_of(case, options.data))]
     if not results:
         raise SystemExit("no case came to an end")
