@@ -131,7 +131,8 @@ def _resized(image: Tensor, size: list[int]) -> Tensor:
     """Antialiased; as `upscore.images.resized`, pixels that were not measured have no weight."""
     missing = torch.isnan(image) if image.is_floating_point() else None
     if missing is None or not missing.any():
-        return F.resize(image, size, InterpolationMode.BILINEAR, antialias=True)
+        whole: Tensor = F.resize(image, size, InterpolationMode.BILINEAR, antialias=True)
+        return whole
     weights = _resized((~missing).float(), size)
     values = _resized(image.nan_to_num(0.0), size) / weights.clamp_min(LEAST_WEIGHT)
     found: Tensor = torch.where(weights > LEAST_WEIGHT, values, torch.nan)
