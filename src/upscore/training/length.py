@@ -31,6 +31,7 @@ def fitted(
     until: float | None,
     *,
     fixed: Collection[str],
+    workers: int = timing.WORKERS,
 ) -> tuple[Recipe, dict[str, str], float]:
     """The recipe with as many steps and validations as the time allows, and what they will take.
 
@@ -40,7 +41,8 @@ def fitted(
     if "accumulate" not in fixed:
         recipe, why = agreed(partial(_in_parts, recipe))
         reasons |= why
-    step, photo = timing.measure(recipe, spec, survey, validation or survey.dataset, device)
+    scored = validation or survey.dataset
+    step, photo = timing.measure(recipe, spec, survey, scored, device, workers)
     held = len(validation) if validation else 0
     # The processes share the photos out; the first one draws the sheet.
     scoring = photo * (-(-held // world) + min(held, sheet.ROWS))

@@ -26,7 +26,7 @@ from upscore.training.parts import found_parts
 from upscore.training.processes import agreed, process
 from upscore.training.reading import Reading
 from upscore.training.recipe import RECIPES, Recipe
-from upscore.training.timing import seconds_of
+from upscore.training.timing import WORKERS, seconds_of
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,7 @@ def plan(
     group_by: str | None = None,
     fold: str | None = None,
     out: str | Path | None = None,
+    workers: int = WORKERS,
     **changes: Any,
 ) -> Plan:
     """Look at a folder of photos and masks, and plan how to train on it.
@@ -116,6 +117,7 @@ def plan(
             where a part is held out; see `upscore.data.holdout.hold_out`.
         fold: "0/5" holds out the first of five parts of train and val together, ...
         out: a folder for skip.txt, the list of broken files.
+        workers: processes that will decode photos, for the time of a step.
         changes: fields of the recipe to set, such as `steps=2000`.
 
     Raises:
@@ -162,7 +164,8 @@ def plan(
     made, reasons = agreed(decide)
     spec = spec_of(made, training)
     until = None if seconds is None else begun + seconds
-    made, reasons, estimate = fitted(made, reasons, spec, training, validation, until, fixed=fixed)
+    timed: dict[str, Any] = {"fixed": fixed, "workers": workers}
+    made, reasons, estimate = fitted(made, reasons, spec, training, validation, until, **timed)
     return Plan(made, reasons, training, validation, split, estimate, _advice(made, training))
 
 

@@ -20,7 +20,7 @@ from upscore.training.recipe import Recipe
 
 _STEPS, _WARM = 12, 4  # steps that are timed, and the first of them that do not count
 _PHOTOS = 3  # that are scored
-_LOADERS = 2  # processes that decode photos, if the user asks for no others
+WORKERS = 2  # processes that decode photos, if the user asks for no others
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -44,7 +44,12 @@ def seconds_of(duration: str | float) -> float:
 
 
 def measure(
-    recipe: Recipe, spec: Spec, survey: Survey, validation: Dataset, device: torch.device
+    recipe: Recipe,
+    spec: Spec,
+    survey: Survey,
+    validation: Dataset,
+    device: torch.device,
+    workers: int = WORKERS,
 ) -> Timing:
     """Take some steps of a run, with its own photos, and label some photos; nothing is kept.
 
@@ -54,7 +59,7 @@ def measure(
     state = process()
     rank, world = state.process_index, state.num_processes
     # Loaded as in the run: on few cores, decoding takes its time from the network's.
-    options = {"rank": rank, "world": world, "workers": _LOADERS}
+    options = {"rank": rank, "world": world, "workers": workers}
     begun = time.perf_counter()
     for step, (images, target) in enumerate(batches(survey, recipe, range(_STEPS), **options)):
         if step == _WARM:

@@ -28,6 +28,7 @@ from upscore.training.recipe import Recipe
 from upscore.training.run import Run
 from upscore.training.sheet import draw_sheet
 from upscore.training.sizes import best_size, few
+from upscore.training.timing import WORKERS
 
 
 def train(
@@ -43,7 +44,7 @@ def train(
     group_by: str | None = None,
     fold: str | None = None,
     resume: bool = False,
-    workers: int = 2,
+    workers: int = WORKERS,
     log: Sequence[str] = ("tensorboard",),
     show: bool = True,
     **changes: Any,
@@ -92,6 +93,7 @@ def train(
         time=None if begun else time,
         mapping=mapping,
         out=out,
+        workers=workers,
         **vars(reading),
         **changes,
     )
@@ -118,7 +120,7 @@ def fit(
     *,
     about: Mapping[str, Any] | None = None,
     resume: bool = False,
-    workers: int = 2,
+    workers: int = WORKERS,
     save_every: int = 100,
     log: Sequence[str] = ("tensorboard",),
 ) -> Run:
