@@ -31,7 +31,7 @@ LEAVES = {"images": {"errors", "io"}, "data": {"errors", "io", "images"}}
 # Heavy or special libraries, and the only files and folders that may import them.
 ONLY_IN = {
     "timm": {"models/encoder.py", "models/folding.py", "models/pretrained.py"},
-    "tifffile": {"images/bands.py"},
+    "tifffile": {"images/tiff.py"},
     "numba": {"kernels"},
     "llvmlite": {"kernels"},
     "triton": {"heads/gpu.py", "heads/argmax/gpu.py", "heads/cross_entropy/gpu.py"},

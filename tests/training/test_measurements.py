@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import tifffile
+import torch
 from training_worker import TINY
 
 import upscore
@@ -144,7 +145,7 @@ def test_models_of_pictures_and_of_bands_do_not_mix(folder, run):
         upscore.train(folder, run / "x", recipe=TINY, show=False, **start)
 
 
-def test_numpy_files_and_sixteen_bits(tmp_path):
+def test_numpy_files_and_mixed_folders(tmp_path):
     make(tmp_path / "npy", 2, form="npy")
     assert data.find(tmp_path / "npy", "all", class_names=("a", "b")).bands == 5
     make(tmp_path / "mixed", 2, bands=2)
@@ -193,8 +194,6 @@ def test_values_that_stand_for_nothing_are_named(tmp_path):
 
 
 def test_augmentation_keeps_what_was_measured():
-    import torch
-
     photo = np.full((200, 200, 1), 7, np.float32)
     photo[::9, ::9] = np.nan
     shown, _ = data.TrainTransform(25, (0.125, 0.125), colour=False)(
@@ -205,8 +204,6 @@ def test_augmentation_keeps_what_was_measured():
 
 def test_augmentation_of_bands_follows_that_of_pictures():
     """Scales, crops, flips and turns of measurements are those of bytes."""
-    import torch
-
     rng = np.random.default_rng(0)
     photo = rng.integers(0, 256, (50, 70, 3)).astype(np.uint8)
     mask = rng.integers(0, 2, (50, 70)).astype(np.uint8)
@@ -222,8 +219,6 @@ def test_augmentation_of_bands_follows_that_of_pictures():
 
 
 def test_brightness_and_contrast_of_bands():
-    import torch
-
     photo = np.random.default_rng(0).normal(-500, 200, (30, 30, 2)).astype(np.float32)
     mask = np.zeros((30, 30), np.uint8)
     plain = data.TrainTransform(30, (1, 1), flip=False, colour=False)

@@ -15,7 +15,6 @@ from upscore.errors import DataError, RunError
 from upscore.training import length, timing
 from upscore.training.plan import spec_of
 from upscore.training.rates import find_rate, steepest
-from upscore.training.reading import Reading
 from upscore.training.recipe import Recipe
 from upscore.training.run import Run
 from upscore.training.timing import seconds_of
@@ -149,7 +148,7 @@ def test_a_plan_is_followed_and_kept(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(timing, "measure", lambda *_: timing.Timing(step=1.0, photo=100.0))
     again = upscore.train(folder, out, resume=True, time="9h", workers=0, log=(), show=False)
     assert again.identity == run.identity
-    assert Run.begun_with(out, Reading())[0].steps == 4
+    assert Run.begun_with(out)[0].steps == 4
 
 
 def test_resuming_needs_no_word_about_the_data(folder, tmp_path):

@@ -65,7 +65,7 @@ class Dataset:
         more = ", ..." if len(self.class_names) > _SHOWN else ""
         count = len(self.class_names)
         classes = f"{count} class{'es' * (count != 1)}: {shown}{more}"
-        measured = "" if self.bands is None else f"photos of {kind_of(self.bands)}"
+        measured = "" if self.bands is None else f"photos of {photos.kind_of(self.bands)}"
         about = (f"{self.source}, {classes}", self._how(), measured, self.hint)
         return "; ".join(filter(None, about))
 
@@ -215,14 +215,9 @@ def _bands(files: Sequence[Path]) -> int | None:
         except ImageError:
             continue  # the checks report it
     if len(found) > 1:
-        shown = ", ".join(f"{file} has {kind_of(bands)}" for bands, file in found.items())
+        shown = ", ".join(f"{file} has {photos.kind_of(bands)}" for bands, file in found.items())
         raise DataError(f"all photos must be of one kind: {shown}; convert or skip some of them")
     return next(iter(found), None)
-
-
-def kind_of(bands: int | None) -> str:
-    """What photos of so many bands are, in words."""
-    return "pictures" if bands is None else f"measurements in {bands} band{'s' * (bands != 1)}"
 
 
 def _encoding(

@@ -10,12 +10,13 @@ from rich.progress import track
 
 from upscore import data as datasets
 from upscore.data import Dataset, Patterns
-from upscore.data.dataset import joined, kind_of
+from upscore.data.dataset import joined
 from upscore.errors import DataError
 from upscore.evaluation import metrics
 from upscore.evaluation.confusion import class_table, confusion_of, unknown_classes
 from upscore.evaluation.metrics import Counts
 from upscore.evaluation.result import Evaluation
+from upscore.images import kind_of
 from upscore.inference.engines import EngineName, Precision
 from upscore.inference.load import LongSide, Models, name_of, segmenter_of
 from upscore.inference.segmenter import Segmenter

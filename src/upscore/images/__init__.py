@@ -1,7 +1,15 @@
 """Photos from anywhere, decoded safely; label maps as pictures."""
 
 from upscore.errors import ImageError
-from upscore.images.bands import as_bands, bands_of, preview, read_bands, resized, size
+from upscore.images.bands import (
+    as_bands,
+    bands_of,
+    kind_of,
+    preview,
+    read_bands,
+    resized,
+    size,
+)
 from upscore.images.bundled import samples
 from upscore.images.decode import (
     FORMATS,
@@ -21,6 +29,7 @@ __all__ = [
     "as_bands",
     "bands_of",
     "from_pillow",
+    "kind_of",
     "opened",
     "preview",
     "read",

@@ -4,31 +4,21 @@ What a screen can show, 8 bits of grey or colour, is a picture and read by `upsc
 All else is read here, as H x W x B float32: NaN where nothing was measured.
 """
 
-from collections.abc import Sequence
-from importlib.util import find_spec
-from io import BufferedIOBase, BufferedReader, RawIOBase
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from upscore.errors import ImageError, MissingPackageError
-from upscore.images import npy
-from upscore.images.decode import MAX_PIXELS, Source, is_deep, named, opened, stream_of
+from upscore.errors import ImageError
+from upscore.images import npy, tiff
+from upscore.images.decode import MAX_PIXELS, Source, bounded, is_deep, named, opened, stream_of
 
 Floats = NDArray[np.float32]
 Ranges = tuple[tuple[float, float], ...]
 
 MOST_BANDS = 1024
-MOST_BYTES = 4 << 30  # of a file's values
-LEAST_WEIGHT = 0.25  # of the measured pixels around one of a resized photo: below it, that is NaN
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_ALPHA = (1, 2)  # of TIFF's ExtraSamples: transparency, not a band
-_COLOURS = {"RGB": 3, "YCBCR": 3, "CIELAB": 3, "SEPARATED": 4}  # by photometric interpretation
-_BAND_AXES = "SCQ"  # of tifffile: samples, else channels, else what has no name
-_NODATA = 42113  # GDAL's tag: the value of pixels that were not measured
-_ADD = "pip install 'upscore[bands]'"
+_LEAST_WEIGHT = 0.25  # of the measured pixels around one of a resized photo: below it, that is NaN
 
 
 def bands_of(source: Source) -> int | None:
@@ -51,9 +41,9 @@ def bands_of(source: Source) -> int | None:
         if start.startswith(npy.MAGIC):
             shape, dtype = npy.header(stream)
             return None if npy.is_picture(shape, dtype) else _last_bands(shape)[2]
-        if start.startswith(_TIFF) and not _is_for_pillow(source):
-            with _tiff(stream) as file:
-                return _bands_of_tiff(file)
+        if start.startswith(tiff.MAGIC) and not tiff.is_for_pillow(source):
+            with tiff.opened(stream) as file:
+                return tiff.bands_of(file)
     with opened(source, decode=False) as image:
         return 1 if is_deep(image) else None
 
@@ -65,8 +55,8 @@ def size(source: Source) -> tuple[int, int]:
         if start.startswith(npy.MAGIC):
             height, width, _ = _last_bands(npy.header(stream)[0])
             return width, height
-        if start.startswith(_TIFF) and not _is_for_pillow(source):
-            with _tiff(stream) as file:
+        if start.startswith(tiff.MAGIC) and not tiff.is_for_pillow(source):
+            with tiff.opened(stream) as file:
                 return file.pages[0].imagewidth, file.pages[0].imagelength
     with opened(source, decode=False) as image:
         return image.size
@@ -98,11 +88,12 @@ def read_bands(source: Source, bands: int | None = None, *, max_pixels: int = MA
     with named(source), stream_of(source) as stream:
         start = stream.read(8)
         if start.startswith(npy.MAGIC):
-            _bounded(_last_bands(npy.header(stream)[0], bands), max_pixels)
-            return as_bands(npy.load(stream, MOST_BYTES), bands)
-        if start.startswith(_TIFF):
-            with _tiff(stream) as file:
-                return _measured(_read_tiff(file, max_pixels), bands)
+            height, width, _ = _last_bands(npy.header(stream)[0], bands)
+            bounded(width, height, max_pixels)
+            return as_bands(npy.load(stream, tiff.MOST_BYTES), bands)
+        if start.startswith(tiff.MAGIC):
+            with tiff.opened(stream) as file:
+                return _measured(tiff.read(file, max_pixels), bands)
     with opened(source, max_pixels=max_pixels) as image:
         return as_bands(np.asarray(image if is_deep(image) else image.convert("RGB")), bands)
 
@@ -157,8 +148,13 @@ def resized(photo: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     weights = resized((~missing).astype(np.float32), size)
     values = resized(np.where(missing, np.float32(0), photo), size)
     return np.where(
-        weights > LEAST_WEIGHT, values / np.maximum(weights, LEAST_WEIGHT), np.float32(np.nan)
+        weights > _LEAST_WEIGHT, values / np.maximum(weights, _LEAST_WEIGHT), np.float32(np.nan)
     )
+
+
+def kind_of(bands: int | None) -> str:
+    """What photos of so many bands are, in words."""
+    return "pictures" if bands is None else f"measurements in {bands} band{'s' * (bands != 1)}"
 
 
 def _last_bands(shape: tuple[int, ...], bands: int | None = None) -> tuple[int, int, int]:
@@ -182,16 +178,6 @@ def _last_bands(shape: tuple[int, ...], bands: int | None = None) -> tuple[int, 
     return height, width, found
 
 
-def _bounded(shape: Sequence[int], max_pixels: int) -> None:
-    """Raise ImageError for a photo (height, width, ...) of too many pixels."""
-    height, width, *_ = shape
-    if height * width > max_pixels:
-        raise ImageError(
-            f"{width} x {height} pixels, more than the limit of {max_pixels:,}; "
-            "cut it into parts, or raise the limit (max_pixels) if the file can be trusted"
-        )
-
-
 def _measured(values: NDArray[Any], bands: int | None) -> Floats:
     """Values H x W x B as float32, NaN where they are not finite."""
     if values.dtype.kind not in "uifb":
@@ -202,101 +188,3 @@ def _measured(values: NDArray[Any], bands: int | None) -> Floats:
     pixels = values.astype(np.float32)
     pixels[~np.isfinite(pixels)] = np.nan
     return pixels
-
-
-def _is_for_pillow(source: Source) -> bool:
-    """Whether tifffile is missing and Pillow can open a TIFF file."""
-    if find_spec("tifffile") is not None:
-        return False
-    try:
-        with opened(source, decode=False):
-            return True
-    except ImageError:
-        return False
-
-
-class _Nameless(RawIOBase):
-    """A file that does not tell where it lies: OME's and Micro-Manager's TIFF files name others."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = cast(BufferedIOBase, stream)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._stream.seek(offset, whence)
-
-    def readinto(self, buffer: Any) -> int:
-        return self._stream.readinto(buffer)
-
-
-def _tiff(stream: IO[bytes]) -> Any:
-    """A TIFF file as tifffile opens it, which reads no other file."""
-    try:
-        import tifffile
-    except ModuleNotFoundError:
-        raise MissingPackageError(f"reading it needs tifffile: {_ADD}") from None
-    stream.seek(0)
-    return tifffile.TiffFile(BufferedReader(_Nameless(stream)), _multifile=False)
-
-
-def _bands_of_tiff(file: Any) -> int | None:
-    """The bands of a TIFF file; None for a picture."""
-    page, image = file.pages[0], file.series[0]
-    place = _band_axis(image.axes)
-    bands = 1 if place is None else int(image.shape[place])
-    if page.bitspersample > 8 or page.sampleformat != 1 or page.samplesperpixel < bands:
-        return bands
-    colours = bands - sum(extra in _ALPHA for extra in page.extrasamples)
-    return None if colours in (1, _COLOURS.get(page.photometric.name)) else bands
-
-
-def _band_axis(axes: str) -> int | None:
-    """The place of the bands among tifffile's axes."""
-    return next((axes.rindex(axis) for axis in _BAND_AXES if axis in axes), None)
-
-
-def _read_tiff(file: Any, max_pixels: int) -> NDArray[Any]:
-    """The values of a TIFF file's first photo, H x W x B; NaN for GDAL's no-data value."""
-    page, image = file.pages[0], file.series[0]
-    if "S" in image.axes or _band_axis(image.axes) is None:
-        image = page  # which has all bands: further slices need not be read
-    axes, place = image.axes, _band_axis(image.axes)
-    height, width = (image.shape[axes.index(axis)] for axis in "YX")
-    _bounded((height, width), max_pixels)
-    if image.nbytes > MOST_BYTES:
-        raise ImageError(
-            f"{image.nbytes >> 30} GiB of values ({' x '.join(map(str, image.shape))}), more than "
-            f"{MOST_BYTES >> 30}: save one photo in each file"
-        )
-    order = [axes.index("Y"), axes.index("X"), *([] if place is None else [place])]
-    first = tuple(slice(None) if i in order else 0 for i in range(len(axes)))
-    values = _decoded(image)[first].transpose([sorted(order).index(axis) for axis in order])
-    values = values.reshape(height, width, -1)
-    missing = _nodata(page)
-    return values if missing is None else np.where(values == missing, np.nan, values)
-
-
-def _decoded(image: Any) -> NDArray[Any]:
-    """The values of a page or a series; says what is missing where they are compressed."""
-    try:
-        values: NDArray[Any] = image.asarray()
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
-            raise
-        raise MissingPackageError(f"{error}: {_ADD}") from None
-    return values
-
-
-def _nodata(page: Any) -> float | None:
-    """The value of pixels that were not measured, where a TIFF file names one of its own type."""
-    tag = page.tags.get(_NODATA)
-    text = "" if tag is None else str(tag.value).strip("\0 ")
-    try:
-        return float(np.array(text).astype(page.dtype)) if text else None
-    except (ValueError, OverflowError):
-        return None

@@ -67,7 +67,7 @@ def from_pillow(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> NDArray[
 
     Raises ImageError where it is too large, or its file turns out to be broken.
     """
-    _bounded(image, max_pixels)
+    bounded(*image.size, max_pixels)
     try:
         return rgb(_upright(image))
     except OSError as error:  # Pillow decodes late
@@ -84,7 +84,7 @@ def opened(
     """
     with named(source), stream_of(source) as stream:
         image = _identify(stream, max_pixels)
-        _bounded(image, max_pixels)
+        bounded(*image.size, max_pixels)
         if decode:
             image.load()
         yield image
@@ -108,9 +108,8 @@ def named(source: Source) -> Iterator[None]:
         raise ImageError(f"{name}: cannot be decoded ({reason}); replace the file") from error
 
 
-def _bounded(image: Image.Image, max_pixels: int) -> None:
+def bounded(width: int, height: int, max_pixels: int) -> None:
     """Raise ImageError for an image of no pixels or too many."""
-    width, height = image.size
     if width * height == 0:
         raise ImageError(f"{width} x {height} pixels: nothing to see")
     if width * height > max_pixels:

@@ -5,6 +5,7 @@ from math import prod
 from typing import Any
 
 from upscore.errors import ArgumentError
+from upscore.images import kind_of
 from upscore.inference.fusion import Coarse, fused
 from upscore.inference.segmenter import Photos, Segmenter
 from upscore.inference.tta import Tta
@@ -76,7 +77,7 @@ def _check_classes(members: Sequence[Segmenter], names: Sequence[str]) -> None:
         if member.spec.bands != members[0].spec.bands:
             raise ArgumentError(
                 f"models of one ensemble must take the same photos: {names[0]} takes "
-                f"{_photos(members[0])}, {name} {_photos(member)}"
+                f"{kind_of(members[0].spec.bands)}, {name} {kind_of(member.spec.bands)}"
             )
         found = member.spec.class_names
         if found == expected:
@@ -92,9 +93,3 @@ def _check_classes(members: Sequence[Segmenter], names: Sequence[str]) -> None:
             f"  {name}: {', '.join(found)}\n"
             "train them on the same data with the same mapping, or use them one by one"
         )
-
-
-def _photos(member: Segmenter) -> str:
-    """What a model takes, in words."""
-    bands = member.spec.bands
-    return "pictures" if bands is None else f"measurements, {bands} in a pixel"

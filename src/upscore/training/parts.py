@@ -6,11 +6,12 @@ from pathlib import Path
 from upscore import data as datasets
 from upscore.data import Dataset, Survey
 from upscore.data.classes import Source
-from upscore.data.dataset import joined, kind_of
+from upscore.data.dataset import joined
 from upscore.data.holdout import Fold, hold_out
 from upscore.data.progress import progress_bar
 from upscore.errors import ArgumentError, DataError
 from upscore.evaluation.confusion import class_table
+from upscore.images import kind_of
 from upscore.io.atomic import make_folder, write_bytes
 from upscore.training.processes import process
 from upscore.training.reading import Reading
@@ -54,10 +55,10 @@ def found_parts(
     parts = hold_out(survey, group_by=group_by, fold=fold)
     if not parts.validation:
         return survey, None, parts.reason
-    if not survey.part(parts.validation).class_pixels.any():
+    held = survey.part(parts.validation)
+    if not held.class_pixels.any():
         return survey, None, f"{parts.reason}; nothing is marked in those, so all are learned from"
-    held = survey.part(parts.validation).dataset
-    return survey.part(parts.training), held, parts.reason
+    return survey.part(parts.training), held.dataset, parts.reason
 
 
 def _surveyed(

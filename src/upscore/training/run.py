@@ -81,18 +81,15 @@ class Run:
         return 0 < patience <= len(found) - 1 - found.index(self.best) if found else False
 
     @staticmethod
-    def begun_with(folder: Path, asked: Reading) -> tuple[Recipe, Reading]:
-        """The recipe of the run in a folder, and how its photos were found and divided.
-
-        As far as its plan says so, which was written without it before; else as asked.
-        """
+    def begun_with(folder: Path) -> tuple[Recipe, Reading]:
+        """The recipe of the run in a folder, and how its photos were found and divided."""
         path = folder / "plan.json"
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             names = {field.name for field in fields(Recipe)}
             known = {k: v for k, v in values["recipe"].items() if k in names}
             known = {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
-            return Recipe(**known), Reading.of(asdict(asked) | values)
+            return Recipe(**known), Reading.of(values)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{path} is not the plan of a run: {error}") from error
 
@@ -185,12 +182,12 @@ class Run:
         if scaler is not None:
             scaler.load_state_dict(description["scaler"])
         self.history = description["history"]
-        self._loss, self._losses = description.get("losses", (0.0, 0))
+        self._loss, self._losses = description["losses"]
         return int(description["step"])
 
     def record(self, step: int, scores: Scores | None) -> bool:
         """Note a step in the history, the table and the curves; are its weights the best?"""
-        loss = float(self._loss) / max(1, self._losses)
+        loss = float(self._loss) / self._losses
         _check_finite(loss, step)
         row = {
             "step": step,

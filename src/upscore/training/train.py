@@ -83,7 +83,7 @@ def train(
     )
     begun = resume and (out / "plan.json").is_file()
     if begun:
-        recipe, kept = Run.begun_with(out, reading)
+        recipe, kept = Run.begun_with(out)
         mine = asdict(kept) | {"mapping": recipe.mapping}
         require_same(out, mine, asdict(reading) | {"mapping": mapping})
         reading, mapping = kept, None  # the recipe has it
