@@ -35,6 +35,7 @@ ONLY_IN = {
     "numba": {"kernels"},
     "llvmlite": {"kernels"},
     "triton": {"heads/gpu.py", "heads/argmax/gpu.py", "heads/cross_entropy/gpu.py"},
+    "transformers": set(),
     "accelerate": {"training"},
     "onnx": {"models/graph.py", "exporting"},
     "onnxscript": {"models/graph.py"},
@@ -151,7 +152,7 @@ def test_numpy_arrays_need_no_torch():
 PUBLIC = {
     *("Predictor", "Segmenter", "UpscoreError", "__version__", "argmax", "bilinear_filter"),
     *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cross_entropy", "evaluate"),
-    *("explain", "export", "load", "plan", "train", "upsample"),
+    *("explain", "export", "load", "masks", "plan", "train", "upsample"),
 }
 
 

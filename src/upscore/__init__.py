@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from upscore.filters import bilinear_filter as bilinear_filter
     from upscore.heads.argmax import argmax as argmax
     from upscore.heads.cross_entropy import cross_entropy as cross_entropy
+    from upscore.heads.masks import masks as masks
     from upscore.inference.load import load as load
     from upscore.inference.segmenter import Segmenter as Segmenter
     from upscore.prediction.predictor import Predictor as Predictor
@@ -41,6 +42,7 @@ _HOME = {
     "explain": "upscore.explanation.explain",
     "export": "upscore.exporting.export",
     "load": "upscore.inference.load",
+    "masks": "upscore.heads.masks",
     "plan": "upscore.training.plan",
     "train": "upscore.training.train",
     "upsample": "upscore.upsampling",

@@ -37,11 +37,20 @@ class Framework(Protocol):
     def detached(self, x: Any) -> Any:
         """The same numbers, cut off from any graph of gradients."""
 
+    def plain(self, x: Any) -> Any:
+        """The same numbers without what a subclass adds."""
+
+    def finite(self, x: Any) -> bool:
+        """Whether no number is infinite or NaN."""
+
     def writeable(self, x: Any) -> bool:
         """Whether the numbers may be changed."""
 
     def empty(self, like: Any, shape: tuple[int, ...], dtype: str) -> Any:
         """An uninitialised array of another shape and dtype, where `like` is."""
+
+    def placed(self, like: Any, numbers: NDArray[Any]) -> Any:
+        """Numbers from main memory as an array of this framework, where `like` is."""
 
     def numpy(self, x: Any) -> NDArray[Any]:
         """The numbers in main memory as a NumPy array, bfloat16 widened to float32."""
@@ -82,11 +91,20 @@ class NumPy:
     def detached(self, x: Any) -> Any:
         return x
 
+    def plain(self, x: Any) -> Any:
+        return np.asarray(x)
+
+    def finite(self, x: Any) -> bool:
+        return bool(np.isfinite(x).all())
+
     def writeable(self, x: Any) -> bool:
         return bool(x.flags.writeable)
 
     def empty(self, like: Any, shape: tuple[int, ...], dtype: str) -> Any:
         return np.empty(shape, dtype)
+
+    def placed(self, like: Any, numbers: NDArray[Any]) -> Any:
+        return numbers
 
     def numpy(self, x: Any) -> NDArray[Any]:
         return np.asarray(x)
@@ -132,6 +150,14 @@ class Torch:
     def detached(self, x: Any) -> Any:
         return x.detach()
 
+    def plain(self, x: Any) -> Any:
+        import torch
+
+        return x if type(x) is torch.Tensor else x.as_subclass(torch.Tensor)
+
+    def finite(self, x: Any) -> bool:
+        return bool(x.isfinite().all())
+
     def writeable(self, x: Any) -> bool:
         return True
 
@@ -142,6 +168,11 @@ class Torch:
         if like.device.type == "cpu" and not self.traced(like):
             return torch.from_numpy(np.empty(shape, dtype))
         return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device)
+
+    def placed(self, like: Any, numbers: NDArray[Any]) -> Any:
+        import torch
+
+        return torch.from_numpy(numbers).to(like.device)
 
     def numpy(self, x: Any) -> NDArray[Any]:
         x = x.detach()

@@ -15,40 +15,50 @@ SCORES = ("float32", "float16", "bfloat16", "float64")
 _INSTALLED = {"cpu": NUMBA_IS_INSTALLED, "gpu": find_spec("triton") is not None, "eager": True}
 
 
-def check_scores(scores: Any) -> Any:
-    """Return the scores as N x C x h x w."""
+def check_dtype(scores: Any) -> None:
+    """Raise ArgumentTypeError for what holds no scores."""
     dtype = framework(scores, "scores").dtype(scores)
     if dtype not in SCORES:
         raise ArgumentTypeError(
             f"scores must be of {', '.join(SCORES)}, not {dtype}: "
             "they are interpolated before they are compared; convert them first"
         )
-    if scores.ndim not in (3, 4):
-        raise ArgumentError(
-            f"scores must be C x h x w or N x C x h x w, not of shape {tuple(scores.shape)}"
-        )
-    classes, height, width = scores.shape[-3:]
+
+
+def check_classes(classes: int, scores: Any) -> None:
+    """Raise ArgumentError for more or fewer classes than a head takes."""
     if not 1 <= classes <= MOST_CLASSES:
         raise ArgumentError(
             f"scores must have 1 to {MOST_CLASSES:,} classes, not {classes:,} "
             f"(shape {tuple(scores.shape)})"
         )
+
+
+def check_scores(scores: Any) -> Any:
+    """Return the scores as N x C x h x w."""
+    check_dtype(scores)
+    if scores.ndim not in (3, 4):
+        raise ArgumentError(
+            f"scores must be C x h x w or N x C x h x w, not of shape {tuple(scores.shape)}"
+        )
+    classes, height, width = scores.shape[-3:]
+    check_classes(classes, scores)
     if not height or not width:
         raise ArgumentError(f"scores of shape {tuple(scores.shape)} hold no pixel to sample")
     return scores if scores.ndim == 4 else scores[None]
 
 
-def choose_backend(scores: Any, backend: str) -> str:
-    """Return the backend to use, or raise with the reason the one asked for cannot serve."""
-    if backend not in BACKENDS:
-        raise ArgumentError(f"backend must be one of {BACKENDS}, not {backend!r}")
+def choose_backend(scores: Any, backend: str, backends: tuple[str, ...] = BACKENDS) -> str:
+    """Return which of a head's backends to use, or raise with the reason one cannot serve."""
+    if backend not in backends:
+        raise ArgumentError(f"backend must be one of {backends}, not {backend!r}")
     arrays = framework(scores)
     device = arrays.device(scores).partition(":")[0]
     if backend == "auto":
         if arrays.exporting():  # a graph that others run holds torch's own operators
             return "eager"
         backend = {"cpu": "cpu", "cuda": "gpu"}.get(device, "eager")
-        return backend if _INSTALLED[backend] else "eager"
+        return backend if backend in backends and _INSTALLED[backend] else "eager"
     if backend == "cpu" and device != "cpu":
         raise ArgumentError(f'backend="cpu" works in main memory, but the scores are on {device}')
     if backend == "gpu" and arrays.name != "torch":

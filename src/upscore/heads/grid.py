@@ -67,6 +67,13 @@ def positions(
     return low, high, weight
 
 
+def widened(scores: Any) -> Any:
+    """Scores in the type they are computed in: float64 stays, others become float32."""
+    if isinstance(scores, np.ndarray):
+        return scores.astype(np.promote_types(scores.dtype, np.float32), copy=False)
+    return scores if str(scores.dtype) == "torch.float64" else scores.float()
+
+
 def interpolate_tensor(
     scores: "Tensor", size: tuple[int, int], grid: Grid = HALF_PIXEL
 ) -> "Tensor":
@@ -87,7 +94,7 @@ def interpolate_array(
     scores: NDArray[Any], size: tuple[int, int], grid: Grid = HALF_PIXEL
 ) -> NDArray[Any]:
     """Interpolate a C x h x w array linearly to `size`, in float32 unless it is float64."""
-    full = scores.astype(np.promote_types(scores.dtype, np.float32), copy=False)
+    full: NDArray[Any] = widened(scores)
     for axis in (1, 2):
         low, high, weight = positions(grid, full.shape[axis], size[axis - 1])
         w = weight.astype(full.dtype).reshape((-1, 1) if axis == 1 else -1)

@@ -180,6 +180,24 @@ def _append(values: tuple[Any, ...], signature: list[Any], words: "array[int]") 
             words.append(operator.index(value))
 
 
+def line_of(array: NDArray[Any]) -> tuple[NDArray[Any], int, tuple[int, ...]]:
+    """Return the memory of an array as one line, with its offset and strides in elements.
+
+    One compiled kernel then serves every layout; only elements between two addresses are copied.
+    """
+    if not array.flags.aligned:
+        array = array.copy()
+    item = array.itemsize
+    steps = tuple([step // item for step in array.strides])
+    if array.flags.c_contiguous:
+        return array.reshape(-1), 0, steps
+    ends = [(n - 1) * step for n, step in zip(array.shape, steps, strict=True)]
+    corner = array[tuple(slice(-1, None) if step < 0 else slice(1) for step in steps)]
+    size = sum(map(abs, ends)) + 1
+    line = np.lib.stride_tricks.as_strided(corner, (size,), (item,))
+    return line, -sum(end for end in ends if end < 0), steps
+
+
 def address(numbers: Any) -> int:
     """Where the numbers of an array begin: its first field, read five times as fast as NumPy does.
 

@@ -101,6 +101,30 @@ def prefetch(typing: Any, array: Any, index: Any) -> Any:
 
 
 @_intrinsic
+def copy(typing: Any, array: Any, to: Any, start: Any, count: Any) -> Any:
+    """`array[to : to + count] = array[start : start + count]`, which must not overlap."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> None:
+        data = make_array(array)(context, builder, args[0]).data
+        target, source = (builder.gep(data, [index]) for index in args[1:3])
+        cgutils.raw_memcpy(builder, target, source, args[3], array.dtype.bitwidth // 8)
+
+    return types.void(array, types.intp, types.intp, types.intp), emit
+
+
+@_intrinsic
+def clear(typing: Any, array: Any, start: Any, count: Any) -> Any:
+    """`array[start : start + count] = 0`."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> None:
+        data = make_array(array)(context, builder, args[0]).data
+        size = builder.mul(args[2], args[2].type(array.dtype.bitwidth // 8))
+        cgutils.memset(builder, builder.gep(data, [args[1]]), size, 0)
+
+    return types.void(array, types.intp, types.intp), emit
+
+
+@_intrinsic
 def splat(typing: Any, number: Any) -> Any:
     """`number` in every lane."""
 
@@ -196,6 +220,16 @@ def bits(typing: Any, mask: Any) -> Any:
         return builder.zext(builder.bitcast(args[0], ir.IntType(LANES)), ir.IntType(32))
 
     return types.int32(mask), emit
+
+
+@_intrinsic
+def trailing_zeros(typing: Any, word: Any) -> Any:
+    """How many bits of a word, which is not zero, are zero below the lowest one."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.IntType(1)(1))
+
+    return word(word), emit
 
 
 @_intrinsic

@@ -12,7 +12,7 @@ from upscore.heads.argmax.cpu_plan import TILE, Plan, plan_labels
 from upscore.heads.argmax.result import MEASURES, label_dtype
 from upscore.heads.grid import HALF_PIXEL, Grid
 from upscore.kernels import LANES
-from upscore.kernels.launch import Kernel, Packed, Workspace, packed
+from upscore.kernels.launch import Kernel, Packed, Workspace, line_of, packed
 from upscore.kernels.threads import share
 
 LABEL_BANDS = Kernel("upscore.heads.argmax.cpu_kernels", "label_bands")
@@ -72,10 +72,10 @@ def argmax(
     """Write the labels of N x C x h x w scores in main memory and, if asked, their confidence."""
     n, classes, h, w = scores.shape
     arrays = framework(scores)
-    line, offset, steps = _line(arrays.memory(scores))
+    line, offset, steps = line_of(arrays.memory(scores))
     target = arrays.memory(labels)
     aligned = target if target.flags.aligned else np.empty_like(target)
-    out, out_offset, out_steps = _line(aligned)
+    out, out_offset, out_steps = line_of(aligned)
     real = np.dtype("float64" if line.dtype == np.float64 else "float32").type
     H, W = labels.shape[1:]
     tasks, plan, workspace = _prepare((h, w), (H, W), grid, classes, real.__name__)
@@ -124,21 +124,3 @@ def _scratch(plan: Plan, classes: int, real: str) -> Scratch:
 
 def _code(measure: str | None) -> int:
     return 0 if measure is None else MEASURES.index(measure)
-
-
-def _line(array: NDArray[Any]) -> tuple[NDArray[Any], int, tuple[int, ...]]:
-    """Return the memory of an array as one line, with its offset and strides in elements.
-
-    One compiled kernel then serves every layout; only elements between two addresses are copied.
-    """
-    if not array.flags.aligned:
-        array = array.copy()
-    item = array.itemsize
-    steps = tuple([step // item for step in array.strides])
-    if array.flags.c_contiguous:
-        return array.reshape(-1), 0, steps
-    ends = [(n - 1) * step for n, step in zip(array.shape, steps, strict=True)]
-    corner = array[tuple(slice(-1, None) if step < 0 else slice(1) for step in steps)]
-    size = sum(map(abs, ends)) + 1
-    line = np.lib.stride_tricks.as_strided(corner, (size,), (item,))
-    return line, -sum(end for end in ends if end < 0), steps

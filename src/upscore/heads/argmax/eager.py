@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscore.arrays import framework
-from upscore.heads.grid import HALF_PIXEL, Grid, interpolate_array, interpolate_tensor
+from upscore.heads.grid import HALF_PIXEL, Grid, interpolate_array, interpolate_tensor, widened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,9 +54,8 @@ def _argmax_tensors(
     import torch
 
     with torch.no_grad():
-        wide = scores if scores.dtype == torch.float64 else scores.float()
         _, height, width = labels.shape
-        full = interpolate_tensor(wide, (height, width), grid)
+        full = interpolate_tensor(widened(scores), (height, width), grid)
         labels.copy_(full.argmax(1))
         if confidence is not None and measure is not None:
             confidence.copy_(_confidence_of_tensor(full, measure))

@@ -2,9 +2,17 @@
 
 from typing import Literal, get_args
 
+from upscore.errors import ArgumentError
+
 Measure = Literal["probability", "margin", "entropy"]
 
 MEASURES: tuple[str, ...] = get_args(Measure)
+
+
+def check_measure(measure: str | None) -> None:
+    """Raise ArgumentError for a measure that there is not."""
+    if measure is not None and measure not in MEASURES:
+        raise ArgumentError(f"return_confidence must be one of {MEASURES}, not {measure!r}")
 
 
 def label_dtype(classes: int) -> str:
