@@ -51,5 +51,9 @@ class ParityError(UpscoreError, ValueError):
         self.parity = parity
 
 
+class MismatchError(UpscoreError, ValueError):
+    """Two ways to the same result that differ by more than rounding; the message says where."""
+
+
 class OutputError(UpscoreError, OSError):
     """A result that cannot be written: names the file and the system's reason."""

@@ -1,0 +1,146 @@
+"""Put upscore's functions in the place of another library's, and take them out again."""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from inspect import signature
+from threading import Lock
+from types import FunctionType, TracebackType
+from typing import Any
+
+from upscore.errors import ArgumentError, MissingPackageError, UnsupportedError
+
+LIBRARIES = ("transformers",)
+
+_PATCHING = Lock()  # between looking what is there and putting something else
+
+
+class Patch:
+    """Functions of a library that are upscore's for now; also a context, at whose end they go.
+
+    Attributes:
+        replaced: the full names of these functions; none after `undo()`.
+    """
+
+    def __init__(self, replacements: dict[str, tuple[Any, Any]]) -> None:
+        """`replacements` has the library's own function and the one to put there, by full name."""
+        self._functions: dict[str, tuple[Any, Any]] = {}
+        try:
+            for name, (own, new) in replacements.items():
+                self._functions[name] = own, new
+                _put(name, new)
+        except BaseException:
+            self.undo()
+            raise
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        return tuple(self._functions)
+
+    def undo(self) -> None:
+        """Put the library's own functions back, but where others have replaced them since."""
+        functions, self._functions = self._functions, {}
+        for name, (own, new) in functions.items():
+            if _get(name) is new:
+                _put(name, own)
+
+    def __enter__(self) -> "Patch":
+        if not self._functions:
+            raise UnsupportedError("this patch has been undone: make a new one")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.undo()
+
+    def __repr__(self) -> str:
+        return f"<{len(self.replaced)} functions are upscore's: {', '.join(self.replaced)}>"
+
+
+def patch(library: str, *, verify: bool = False, any_version: bool = False) -> Patch:
+    """Let upscore serve the last steps of a library: same functions, arguments and results.
+
+        upscore.compat.patch("transformers")
+
+    or, for a while, `with upscore.compat.patch("transformers"): ...`. Only the functions named in
+    `Patch.replaced` change. What upscore cannot do, such as to return full-resolution scores, they
+    still leave to the library. Scores of half precision are computed in float32, where the library
+    computes in half precision, so that near ties the results are not the same.
+
+    Args:
+        library: "transformers" (docs/integrations/huggingface.md).
+        verify: run the library's own function too, and raise MismatchError, naming the worst pixel,
+            if one differs by more than rounding. As slow as the library.
+        any_version: also of a version that this was not tested with, as far as it has the same
+            functions with the same arguments.
+
+    Raises:
+        MissingPackageError: the library, or what it needs for these functions, is not installed.
+        UnsupportedError: a version that this was not tested with, or without these functions, or
+            one that is patched already.
+    """
+    if library not in LIBRARIES:
+        raise ArgumentError(f"library must be one of {', '.join(LIBRARIES)}, not {library!r}")
+    try:
+        found = version(library)
+    except PackageNotFoundError as error:
+        raise MissingPackageError(f"{library} is not installed: pip install {library}") from error
+    ours = import_module(f"upscore.compat.{library}")
+    if not any_version and not f"{found}.".startswith(f"{ours.TESTED}."):
+        raise UnsupportedError(
+            f"{library} {found} is not {ours.TESTED}, which this was tested with; any_version=True "
+            "tries it, and verify=True compares every result"
+        )
+    with _PATCHING:
+        replacements = {}
+        for place, make in ours.REPLACEMENTS.items():
+            name = f"{library}.{place}"
+            try:
+                own = _get(name)
+                replacements[name] = own, _same_arguments(name, own, make(own, verify))
+            except UnsupportedError:
+                if not any_version:
+                    raise
+        if any(
+            own.__globals__["__name__"].startswith("upscore.") for own, _ in replacements.values()
+        ):
+            raise UnsupportedError(f"{library} is patched already: undo() that patch first")
+        return Patch(replacements)
+
+
+def _same_arguments(name: str, own: Any, new: Any) -> Any:
+    """Return the new function if it takes what the library's own takes."""
+    theirs, expected = signature(own), signature(new, follow_wrapped=False)
+    if list(theirs.parameters) != list(expected.parameters):
+        raise UnsupportedError(f"{name} takes {theirs}, and {expected} was expected")
+    return new
+
+
+def _holder(name: str) -> tuple[Any, str]:
+    """Return what has a function, "module:function" or "module:Class.function", and its name."""
+    module, _, path = name.partition(":")
+    *kinds, last = path.split(".")
+    holder: Any = import_module(module)
+    for kind in kinds:
+        holder = vars(holder)[kind]
+    return holder, last
+
+
+def _get(name: str) -> FunctionType:
+    try:
+        holder, last = _holder(name)
+        function: FunctionType = vars(holder)[last]
+    except (ModuleNotFoundError, KeyError) as error:
+        missing = getattr(error, "name", None) or name
+        if not missing.startswith(name.partition(".")[0]):
+            raise MissingPackageError(f"{name} needs {missing}: pip install {missing}") from error
+        raise UnsupportedError(f"this version has no {name}") from error
+    return function
+
+
+def _put(name: str, function: Any) -> None:
+    holder, last = _holder(name)
+    setattr(holder, last, function)
