@@ -140,7 +140,8 @@ def test_models_of_pictures_and_of_bands_do_not_mix(folder, run):
         upscore.load(run).labels(np.zeros((40, 40, 3), np.uint8))
     with pytest.raises(ArgumentError, match="must take the same photos"):
         Ensemble([upscore.load(run), upscore.load()])
-    start = {"encoder": models.DEFAULT_ENCODER, "pretrained": "bundled"}
+    encoder = models.load("bundled")[1].encoder
+    start = {"encoder": encoder, "pretrained": "bundled"}
     with pytest.raises(ArgumentError, match="begin with ImageNet weights"):
         upscore.train(folder, run / "x", recipe=TINY, show=False, **start)
 

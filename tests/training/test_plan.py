@@ -55,6 +55,17 @@ def with_val(folder, root):
     return root
 
 
+def test_a_run_that_begins_from_a_model_has_its_network(folder):
+    bundled = upscore.load("bundled").spec
+    given = {"batch_size": 2, "pretrained": "bundled"}
+    made = upscore.plan(folder, **given)
+    assert made.recipe.encoder == bundled.encoder != Recipe().encoder
+    assert made.reasons["encoder"] == "that of bundled"
+    other = upscore.plan(folder, **given, width=32)
+    assert (other.recipe.encoder, other.recipe.width) == (bundled.encoder, 32)
+    assert other.reasons["width"] == "as given"
+
+
 def test_folds_share_out_train_and_val(folder, tmp_path):
     root = with_val(folder, tmp_path / "data")
     held = [

@@ -455,7 +455,8 @@ def test_recipes_build_and_freeze_what_they_name(name):
     names = [n for n, _ in network.encoder.network.named_parameters()]
     for start in recipe.freeze:
         assert any(n.startswith(start) for n in names), start
-    assert sum(p.numel() for p in network.parameters()) <= 3_500_000
+    most = 3_500_000 if name == "camvid" else 5_000_000
+    assert sum(p.numel() for p in network.parameters()) <= most
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path, found):

@@ -1,5 +1,6 @@
 """Encoders: any timm network as a source of features at strides 2 to 32."""
 
+import logging
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -60,7 +61,10 @@ class Encoder(nn.Module):
 
 
 def _features(name: str, **options: Any) -> Any:
+    log = logging.getLogger("timm.models._builder")
+    level = log.level
     try:
+        log.setLevel(logging.ERROR)  # it warns of a classifier's weights, which are left out here
         return timm.create_model(name, features_only=True, **options)
     except (AttributeError, RuntimeError, TypeError, AssertionError) as error:
         # timm has no common error for networks that cannot answer with their features.
@@ -68,6 +72,8 @@ def _features(name: str, **options: Any) -> Any:
             f"encoder {name!r} gives no feature maps ({error}); choose a convolutional network, "
             "such as resnet18 or convnext_tiny"
         ) from error
+    finally:
+        log.setLevel(level)
 
 
 def _check_name(name: str) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -17,7 +16,7 @@ from upscore.models import FCN, Spec, build, load
 from upscore.models.folding import fold_norms
 from upscore.models.normalisation import Normalise
 from upscore.training.losses import loss_of, weight_of
-from upscore.training.recipe import Recipe, terms_of
+from upscore.training.recipe import Recipe, is_model, terms_of
 
 
 def build_network(recipe: Recipe, classes: int, bands: int = 3) -> FCN:
@@ -28,16 +27,15 @@ def build_network(recipe: Recipe, classes: int, bands: int = 3) -> FCN:
         )
     torch.manual_seed(recipe.seed)
     start = recipe.pretrained
-    is_model = isinstance(start, str) and (start == "bundled" or Path(start).is_dir())
     network = build(
         recipe.architecture,
         classes,
         encoder=recipe.encoder,
         width=recipe.width,
-        pretrained=start if not is_model else False,
+        pretrained=False if is_model(start) else start,
         bands=bands,
     )
-    if is_model:
+    if is_model(start):
         _adopt(network, str(start))
     for name, parameter in network.encoder.network.named_parameters():
         if name.startswith(recipe.freeze):

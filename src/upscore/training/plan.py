@@ -25,7 +25,7 @@ from upscore.training.length import fitted
 from upscore.training.parts import found_parts
 from upscore.training.processes import agreed, process
 from upscore.training.reading import Reading
-from upscore.training.recipe import RECIPES, Recipe
+from upscore.training.recipe import RECIPES, Recipe, is_model
 from upscore.training.timing import WORKERS, seconds_of
 
 
@@ -158,7 +158,10 @@ def plan(
             state = process()
             facts = Facts(training, state.device.type == "cuda", state.num_processes)
             chosen, why = choose(facts, given)
-            reasons |= why
+            network = _network_of(wanted.pretrained)
+            chosen |= network
+            reasons |= why | dict.fromkeys(network, f"that of {wanted.pretrained}")
+            reasons |= dict.fromkeys(changes, "as given")
         return replace(base or Recipe(), **{**chosen, **given}), reasons
 
     made, reasons = agreed(decide)
@@ -166,7 +169,8 @@ def plan(
     until = None if seconds is None else begun + seconds
     timed: dict[str, Any] = {"fixed": fixed, "workers": workers}
     made, reasons, estimate = fitted(made, reasons, spec, training, validation, until, **timed)
-    return Plan(made, reasons, training, validation, split, estimate, _advice(made, training))
+    advice = _advice(made, training, "encoder" in fixed)
+    return Plan(made, reasons, training, validation, split, estimate, advice)
 
 
 def spec_of(recipe: Recipe, survey: Survey) -> Spec:
@@ -206,15 +210,23 @@ def _base(recipe: str | Recipe | None) -> Recipe | None:
     return RECIPES[recipe]
 
 
-def _advice(recipe: Recipe, survey: Survey) -> tuple[str, ...]:
+def _network_of(pretrained: bool | str) -> dict[str, Any]:
+    """The network of the model that a run begins from, if it does."""
+    if not is_model(pretrained):
+        return {}
+    spec = read_checkpoint(str(pretrained)).spec
+    return {"architecture": spec.architecture, "encoder": spec.encoder, "width": spec.width}
+
+
+def _advice(recipe: Recipe, survey: Survey, fixed_encoder: bool) -> tuple[str, ...]:
     """That classes can be named; that one can start from the bundled model if it knows some."""
     hint = survey.dataset.hint
     advice = (hint,) if hint else ()
     bundled = read_checkpoint("bundled").spec
     known = set(bundled.class_names) - {"background"}
     shared = [name for name in survey.dataset.class_names if name in known]
-    alike = recipe.encoder == bundled.encoder and survey.dataset.bands is None
-    if not shared or recipe.pretrained is not True or not alike:
+    other = fixed_encoder and recipe.encoder != bundled.encoder
+    if not shared or other or recipe.pretrained is not True or survey.dataset.bands is not None:
         return advice
     return (
         *advice,

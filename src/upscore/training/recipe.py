@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Literal, get_args, get_type_hints
 
 from upscore.errors import ArgumentError
@@ -119,6 +120,11 @@ class Recipe:
         terms_of(self.loss)
 
 
+def is_model(pretrained: bool | str) -> bool:
+    """Whether a run begins from a model, not from weights of an encoder alone."""
+    return isinstance(pretrained, str) and (pretrained == "bundled" or Path(pretrained).is_dir())
+
+
 def terms_of(loss: str) -> tuple[str, ...]:
     """The terms of a loss by name; ArgumentError for one that does not exist.
 
@@ -133,21 +139,16 @@ def terms_of(loss: str) -> tuple[str, ...]:
     return terms
 
 
-# The first two of tf_efficientnet_lite0's seven groups: generic, and the dearest at full size.
-_EARLY = ("conv_stem", "bn1", "blocks.0", "blocks.1")
-
 RECIPES = {
     "voc-animals": Recipe(
-        freeze=_EARLY,
-        loss="ce",
-        encoder_rate=3e-4,
-        decoder_rate=1e-3,
-        batch_size=16,
+        encoder="tf_efficientnet_lite2",
+        batch_size=8,
         crop=320,
-        scale=(0.5, 1.5),
+        scale=(0.6, 1.8),
+        steps=8000,
+        evaluate_every=800,
+        encoder_rate=1.5e-4,
         repeat_rare=0.4,
-        steps=4400,
-        evaluate_every=176,
         mapping={
             "background": ("*",),
             **{name: (name,) for name in ("person", "cat", "dog", "horse", "sheep", "cow")},
