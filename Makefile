@@ -2,16 +2,23 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test clean
+.PHONY: demo test browser clean
 
 demo: .venv/.predict
 	$(BIN)/upscore demo -o demo-output
 
-test: .venv/.test
+test: .venv/.test browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# For the tests of the explain page; without it they skip, and say so.
+browser:
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && \
+		timeout 300 sh -c "apt-get install -y -qq chromium || { apt-get update -qq && \
+		apt-get install -y -qq chromium; }" >/dev/null 2>&1; } || \
+		echo "no Chromium: the browser tests will skip"
 
 # uv resolves and unpacks torch's large wheels in a fraction of pip's time.
 .venv/bin/uv:
