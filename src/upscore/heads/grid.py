@@ -11,6 +11,8 @@ from upscore.geometry import linear_positions, whole
 if TYPE_CHECKING:
     from torch import Tensor
 
+MOST_PIXELS = 1 << 40  # beyond any memory, and small enough that no index of 64 bits overflows
+
 
 class Grid(NamedTuple):
     """A rule that says where output pixel `i` of an axis samples.

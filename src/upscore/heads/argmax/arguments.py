@@ -5,8 +5,8 @@ from typing import Any
 from upscore.arrays import framework
 from upscore.errors import ArgumentError, ArgumentTypeError
 from upscore.geometry import whole
+from upscore.heads.grid import MOST_PIXELS
 
-MOST_PIXELS = 1 << 40  # beyond any memory, and small enough that no index of 64 bits overflows
 SIDES = ("depth", "height", "width")
 
 

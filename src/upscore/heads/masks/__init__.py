@@ -8,7 +8,7 @@ from upscore.arrays import framework
 from upscore.errors import ArgumentError, ArgumentTypeError
 from upscore.geometry import whole
 from upscore.heads.backend import check_dtype, choose_backend
-from upscore.heads.grid import choose_grid
+from upscore.heads.grid import MOST_PIXELS, choose_grid
 from upscore.heads.masks.pasting import pasted, rimmed, turned
 from upscore.heads.masks.result import Masks, areas_of
 from upscore.heads.masks.sampling import Boxes, Indices, Sampling, resized, windowed
@@ -17,8 +17,7 @@ __all__ = ["Masks", "masks"]
 
 Paste = Literal["aligned", "torchvision"]
 BACKENDS = ("auto", "eager", "cpu")
-MOST_PIXELS = 1 << 40  # of a mask: no pixel's number overflows 64 bits ...
-MOST_SIDE = (1 << 31) - 1  # ... and no row's 32
+MOST_SIDE = (1 << 31) - 1  # the kernel numbers rows with 32 bits
 MOST_LIMIT = 1e38  # no float32 is much larger
 
 

@@ -1,4 +1,4 @@
-"""Masks on the CPU: the launchers of the kernels."""
+"""Masks on the CPU: the launcher of the kernels that find their runs."""
 
 import math
 from functools import lru_cache
@@ -18,8 +18,6 @@ _KERNELS = "upscore.heads.masks.cpu_kernels"
 SIGN_SCORES = Kernel(_KERNELS, "sign_scores")
 BOUND_RUNS = Kernel(_KERNELS, "bound_runs")
 FIND_RUNS = Kernel(_KERNELS, "find_runs")
-PAINT = Kernel(_KERNELS, "paint")
-LABEL = Kernel(_KERNELS, "label")
 
 MOST_RUNS = 1 << 19  # room for runs at a time: 8 MB
 FEW_PIXELS = 1 << 16  # have room for as many runs as there can be, without a count
@@ -46,13 +44,6 @@ class Scratch(NamedTuple):
     counts: Indices  # ... and how many these are
     upper: NDArray[Any]  # the scores of a block in two rows
     lower: NDArray[Any]
-
-
-class PaintScratch(NamedTuple):
-    """What a thread paints with."""
-
-    changes: NDArray[np.int32]  # the columns where a row differs from the one above
-    ends: Indices  # where the changes of each row end
 
 
 def find_runs(
@@ -134,25 +125,3 @@ def _joined(runs: Indices, counts: Indices, plan: Plan) -> tuple[Indices, Indice
         ends = np.flatnonzero(~np.append(goes_on, False))
         runs, mask = np.stack((runs[starts, 0], runs[ends, 1]), 1), mask[starts]
     return runs, np.searchsorted(mask, np.arange(len(counts) // plan.shares + 1))
-
-
-def paint(
-    runs: Indices, offsets: Indices, boxes: Indices, height: int, canvas: NDArray[Any], fresh: bool
-) -> None:
-    """Write masks to contiguous N x H x W pixels, which are zeros already if `fresh`."""
-    columns = (runs[:, 1] - 1) // height - runs[:, 0] // height + 1
-    turns = np.diff(np.append(0, np.cumsum(columns))[offsets]).max(initial=0)
-    scratch = PaintScratch(np.empty(2 * int(turns), np.int32), np.empty(height, np.int64))
-    share(
-        PAINT,
-        len(boxes),
-        *(runs.reshape(-1), offsets, boxes, height, *canvas.shape[1:], int(fresh)),
-        canvas.reshape(-1).view(np.uint8),
-        scratch=Workspace(scratch),
-        pieces=4,
-    )
-
-
-def label(runs: Indices, offsets: Indices, masks: Indices, columns: NDArray[np.int32]) -> None:
-    """Write the numbers of masks over their pixels, one mask after another."""
-    LABEL.bind(runs.reshape(-1), offsets, masks, columns)(0, len(masks))

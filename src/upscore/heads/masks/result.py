@@ -178,7 +178,7 @@ class Masks:
         masks = self._numbers("order", slice(None) if order is None else order)
         columns = np.full(width * height, background, np.int32)
         if NUMBA_IS_INSTALLED:
-            from upscore.heads.masks.cpu import label
+            from upscore.heads.masks.painting import label
 
             label(self.runs, self.offsets, masks, columns)
         else:
@@ -216,7 +216,7 @@ class Masks:
     def _paint(self, canvas: NDArray[Any], fresh: bool) -> None:
         """Write the masks to contiguous N x H x W pixels, which are zeros already if `fresh`."""
         if NUMBA_IS_INSTALLED:
-            from upscore.heads.masks.cpu import paint
+            from upscore.heads.masks.painting import paint
 
             paint(self.runs, self.offsets, self._boxes, self.size[0], canvas, fresh)
         else:
