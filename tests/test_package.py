@@ -34,8 +34,20 @@ ONLY_IN = {
     "tifffile": {"images/tiff.py"},
     "numba": {"kernels"},
     "llvmlite": {"kernels"},
-    "triton": {"heads/gpu.py", "heads/argmax/gpu.py", "heads/cross_entropy/gpu.py"},
+    "triton": {
+        "heads/gpu.py",
+        "heads/argmax/gpu.py",
+        "heads/cross_entropy/gpu.py",
+        "heads/masks/gpu.py",
+        "heads/overlap/gpu.py",
+    },
     "transformers": set(),
+    "detectron2": set(),
+    "monai": set(),
+    "nnunetv2": set(),
+    "segment_anything": set(),
+    "segmentation_models_pytorch": set(),
+    "ultralytics": set(),
     "accelerate": {"training"},
     "onnx": {"models/graph.py", "exporting"},
     "onnxscript": {"models/graph.py"},
@@ -144,15 +156,17 @@ def test_numpy_arrays_need_no_torch():
         "import sys; sys.modules['torch'] = None; import numpy as np, upscore\n"
         "scores = np.random.default_rng(0).normal(size=(3, 4, 5)).astype('f')\n"
         "print(upscore.argmax(scores, size=(9, 11)).shape)\n"
+        "print(upscore.assign(scores, [1, 1, 1], size=(9, 11)).labels.shape)\n"
         "print(upscore.conv_transpose2d(scores[None], scores.reshape(3, 4, 5, 1)).shape)"
     )
-    assert run(code).split("\n")[:2] == ["(9, 11)", "(1, 4, 8, 5)"]
+    assert run(code).split("\n")[:3] == ["(9, 11)", "(9, 11)", "(1, 4, 8, 5)"]
 
 
 PUBLIC = {
-    *("Predictor", "Segmenter", "UpscoreError", "__version__", "argmax", "bilinear_filter"),
-    *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cross_entropy", "evaluate"),
-    *("explain", "export", "load", "masks", "plan", "train", "upsample"),
+    *("Predictor", "Segmenter", "UpscoreError", "__version__", "argmax", "assign"),
+    *("bilinear_filter", "binary_cross_entropy", "confusion", "conv_transpose1d"),
+    *("conv_transpose2d", "conv_transpose3d", "cross_entropy", "dice", "evaluate", "explain"),
+    *("export", "jaccard", "load", "masks", "overlap", "plan", "train", "tversky", "upsample"),
 }
 
 

@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     from upscore.exporting.export import export as export
     from upscore.filters import bilinear_filter as bilinear_filter
     from upscore.heads.argmax import argmax as argmax
+    from upscore.heads.assign import assign as assign
+    from upscore.heads.binary_cross_entropy import binary_cross_entropy as binary_cross_entropy
+    from upscore.heads.confusion import confusion as confusion
     from upscore.heads.cross_entropy import cross_entropy as cross_entropy
     from upscore.heads.masks import masks as masks
+    from upscore.heads.overlap import overlap as overlap
+    from upscore.heads.region_losses import dice as dice
+    from upscore.heads.region_losses import jaccard as jaccard
+    from upscore.heads.region_losses import tversky as tversky
     from upscore.inference.load import load as load
     from upscore.inference.segmenter import Segmenter as Segmenter
     from upscore.prediction.predictor import Predictor as Predictor
@@ -33,18 +40,25 @@ _HOME = {
     "Segmenter": "upscore.inference.segmenter",
     "UpscoreError": "upscore.errors",
     "argmax": "upscore.heads.argmax",
+    "assign": "upscore.heads.assign",
+    "binary_cross_entropy": "upscore.heads.binary_cross_entropy",
     "bilinear_filter": "upscore.filters",
+    "confusion": "upscore.heads.confusion",
     "conv_transpose1d": "upscore.conv",
     "conv_transpose2d": "upscore.conv",
     "conv_transpose3d": "upscore.conv",
     "cross_entropy": "upscore.heads.cross_entropy",
+    "dice": "upscore.heads.region_losses",
     "evaluate": "upscore.evaluation.evaluate",
     "explain": "upscore.explanation.explain",
     "export": "upscore.exporting.export",
+    "jaccard": "upscore.heads.region_losses",
     "load": "upscore.inference.load",
     "masks": "upscore.heads.masks",
+    "overlap": "upscore.heads.overlap",
     "plan": "upscore.training.plan",
     "train": "upscore.training.train",
+    "tversky": "upscore.heads.region_losses",
     "upsample": "upscore.upsampling",
 }
 _MODULES = {"compat", "data", "definition", "filters", "geometry", "images", "models", "nn"}
@@ -54,7 +68,8 @@ __all__ = ["__version__", *sorted(_HOME)]
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
+        found = globals()[name] = getattr(import_module(_HOME[name]), name)
+        return found
     if name in _MODULES:
         return import_module(f"upscore.{name}")
     raise AttributeError(f"module 'upscore' has no attribute {name!r}")

@@ -5,6 +5,7 @@ One class a framework, with the few verbs in which they differ. `framework(x)` f
 """
 
 import sys
+from functools import cache
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -52,6 +53,9 @@ class Framework(Protocol):
     def placed(self, like: Any, numbers: NDArray[Any]) -> Any:
         """Numbers from main memory as an array of this framework, where `like` is."""
 
+    def taken(self, x: Any, indices: NDArray[np.int64], axis: int) -> Any:
+        """The numbers at some indices of an axis."""
+
     def numpy(self, x: Any) -> NDArray[Any]:
         """The numbers in main memory as a NumPy array, bfloat16 widened to float32."""
 
@@ -77,7 +81,7 @@ class NumPy:
         return isinstance(x, np.ndarray)
 
     def dtype(self, x: Any) -> str:
-        return str(x.dtype)
+        return _name(x.dtype)
 
     def device(self, x: Any) -> str:
         return "cpu"
@@ -105,6 +109,9 @@ class NumPy:
 
     def placed(self, like: Any, numbers: NDArray[Any]) -> Any:
         return numbers
+
+    def taken(self, x: Any, indices: NDArray[np.int64], axis: int) -> Any:
+        return x.take(indices, axis)
 
     def numpy(self, x: Any) -> NDArray[Any]:
         return np.asarray(x)
@@ -153,7 +160,8 @@ class Torch:
     def plain(self, x: Any) -> Any:
         import torch
 
-        return x if type(x) is torch.Tensor else x.as_subclass(torch.Tensor)
+        kept = type(x) is torch.Tensor or torch.compiler.is_compiling()  # of fake tensors
+        return x if kept else x.as_subclass(torch.Tensor)
 
     def finite(self, x: Any) -> bool:
         return bool(x.isfinite().all())
@@ -173,6 +181,9 @@ class Torch:
         import torch
 
         return torch.from_numpy(numbers).to(like.device)
+
+    def taken(self, x: Any, indices: NDArray[np.int64], axis: int) -> Any:
+        return x.index_select(axis, self.placed(x, indices))
 
     def numpy(self, x: Any) -> NDArray[Any]:
         x = x.detach()
@@ -205,6 +216,12 @@ class Torch:
 
         tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         return bool(torch.compiler.is_exporting() or tracing)
+
+
+@cache
+def _name(dtype: np.dtype[Any]) -> str:
+    """The name of a dtype, which NumPy takes longer to make than a small head takes in all."""
+    return str(dtype)
 
 
 NUMPY = NumPy()

@@ -414,8 +414,7 @@ def linear_positions(
     >>> low.tolist(), high.tolist(), weight.tolist()
     ([0, 0, 0, 1], [1, 1, 1, 1], [0.0, 0.25, 0.75, 0.0])
     """
-    whole("size_in", size_in, 1)
-    whole("size_out", size_out, 1)
+    size_in, size_out = whole("size_in", size_in, 1), whole("size_out", size_out, 1)
     i = np.arange(size_out, dtype=np.int64)
     if stride is not None:
         if align_corners:

@@ -70,6 +70,17 @@ def test_the_matrix_is_that_of_the_definition_and_scikit_learn(folder, model):
     np.testing.assert_array_equal(images.sum(0)[:, 2], expected.sum(0))
 
 
+@pytest.mark.parametrize("long_side", [None, 40])
+@pytest.mark.parametrize("tta", [(), "flip, scales"])
+def test_counts_without_labels_are_those_of_labels(folder, model, long_side, tta):
+    segmenter = load(model).at(long_side).with_tta(tta)
+    dataset = data.find(folder, "val")
+    counted, images = confusion_of(segmenter, dataset, range(5))
+    labelled, with_boundary = confusion_of(segmenter, dataset, range(5), boundary=True)
+    np.testing.assert_array_equal(counted, labelled)
+    np.testing.assert_array_equal(images, with_boundary[..., :3])
+
+
 def test_shares_of_the_images_add_up(folder, model):
     segmenter = load(model)
     dataset = data.find(folder, "val")

@@ -13,6 +13,8 @@ from upscore.heads.cross_entropy import eager as eager_loss
 from upscore.heads.cross_entropy import gpu as gpu_loss
 from upscore.heads.cross_entropy.options import Options
 from upscore.heads.grid import CORNERS, HALF_PIXEL, Grid, interpolate_tensor
+from upscore.heads.masks import Masks
+from upscore.heads.masks import gpu as gpu_masks
 
 # The interpreter computes in NumPy, which warns of infinities and NaNs.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -77,6 +79,21 @@ def check_labels(labels: torch.Tensor, scores: torch.Tensor, grid: Grid = HALF_P
 def test_labels_of_ragged_shapes(shape, size, grid):
     scores = random(*shape)
     check_labels(labels_of(scores, size, grid=grid), scores, grid)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "axes"),
+    [
+        ((2, 11, 5, 7), (24, 40), ((0.2, 0.3), (0.17, -0.4))),
+        ((1, 5, 9, 40), (7, 133), ((1.7, 2.0), (0.31, 0.0))),
+        ((1, 4, 3, 5), (40, 30), ((0.2, -3.0), (0.4, 9.0))),  # held at the edges, and beyond them
+        ((1, 6, 1, 9), (4, 5), ((0.5, 0.0), (2.5, -1.0))),
+    ],
+)
+def test_labels_at_coordinates(shape, size, axes):
+    scores, grid = random(*shape), Grid("affine", axes=axes)
+    check_labels(labels_of(scores, size, grid=grid), scores, grid)
+    check_confidence("margin", scores, size, grid)
 
 
 @pytest.mark.parametrize("classes", [3, 40])
@@ -145,7 +162,7 @@ def test_indices_have_64_bits(axis):
     gpu_labels.argmax(scores, labels)
     check_labels(labels, scores)
     case = (scores, make_target(scores, (8, 8)), None, None)
-    ours = gpu_loss.cross_entropy(*case, options=OPTIONS, with_gradient=True)
+    ours = loss_of(*case, options=OPTIONS)
     truth = truth_of(*case, options=OPTIONS, dtype=torch.float64)
     assert all(off(got, exact) < 1e-6 for got, exact in zip(ours, truth, strict=True))
 
@@ -194,11 +211,17 @@ def make_target(scores: torch.Tensor, size: tuple[int, int], dtype=torch.int64) 
 OPTIONS = Options(ignore_index=255, label_smoothing=0.0, grid=HALF_PIXEL, per_pixel=False)
 
 
+def loss_of(*case, options):
+    """The kernels' losses, weight and gradient."""
+    losses, total, _, gradient = gpu_loss.cross_entropy(*case, options=options, with_gradient=True)
+    return losses, total, gradient
+
+
 def truth_of(scores, target, weight, factor, *, options, dtype):
     """The unfused losses, weight and gradient in `dtype`."""
     scores = scores.detach().to(dtype).requires_grad_()
     weight = None if weight is None else weight.to(dtype)
-    losses, total = eager_loss.cross_entropy(scores, target, weight, options)
+    losses, total, _ = eager_loss.cross_entropy(scores, target, weight, options)
     (losses.sum() if factor is None else (losses * factor).sum()).backward()
     return losses.detach(), total, scores.grad
 
@@ -219,7 +242,7 @@ def test_loss_and_gradient(i):
     weight = random(shape[1]).abs() + 0.1 if weighted else None
     factor = random(len(scores), *size) if per_pixel else None
     case = (scores, target, weight, factor)
-    ours = gpu_loss.cross_entropy(*case, options=options, with_gradient=True)
+    ours = loss_of(*case, options=options)
     truth = truth_of(*case, options=options, dtype=torch.float64)
     plain = truth_of(*case, options=options, dtype=torch.float32)
     for name, got, exact, same in zip(
@@ -235,7 +258,7 @@ def test_loss_in_float64(weighted):
     target = make_target(scores, (13, 19))
     weight = random(17).double().abs() if weighted else None
     case = (scores, target, weight, None)
-    ours = gpu_loss.cross_entropy(*case, options=options, with_gradient=True)
+    ours = loss_of(*case, options=options)
     truth = truth_of(*case, options=options, dtype=torch.float64)
     assert all(off(got, exact) < 1e-14 for got, exact in zip(ours, truth, strict=True))
 
@@ -246,7 +269,7 @@ def test_loss_of_any_strides(i):
     wide = make_target(scores, (20, 30))
     target = wide[:, ::2, ::2] if i % 2 else wide.transpose(1, 2)[:, :9, 1:21]
     case = (scores, target, None, None)
-    ours = gpu_loss.cross_entropy(*case, options=OPTIONS, with_gradient=True)
+    ours = loss_of(*case, options=OPTIONS)
     truth = truth_of(*case, options=OPTIONS, dtype=torch.float64)
     assert all(off(got, exact) < 1e-6 for got, exact in zip(ours, truth, strict=True))
 
@@ -255,7 +278,7 @@ def test_loss_of_any_strides(i):
 def test_loss_of_half_precision_is_computed_in_float32(dtype):
     scores = random(1, 5, 4, 6).to(dtype)
     case = (scores, make_target(scores, (15, 22)), None, None)
-    ours = gpu_loss.cross_entropy(*case, options=OPTIONS, with_gradient=True)
+    ours = loss_of(*case, options=OPTIONS)
     truth = truth_of(*case, options=OPTIONS, dtype=torch.float64)
     assert ours[2].dtype == torch.float32
     assert all(off(got, exact) < 1e-6 for got, exact in zip(ours, truth, strict=True))
@@ -264,16 +287,14 @@ def test_loss_of_half_precision_is_computed_in_float32(dtype):
 def test_the_gradient_is_the_same_every_time():
     scores = random(1, 3, 9, 18)
     case = (scores, make_target(scores, (23, 40)), None, None)
-    first, again = (
-        gpu_loss.cross_entropy(*case, options=OPTIONS, with_gradient=True) for _ in range(2)
-    )
+    first, again = (loss_of(*case, options=OPTIONS) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
 def test_all_ignored_is_zero():
     scores = random(2, 3, 4, 5)
     target = torch.full((2, 12, 15), 255, device=DEVICE)
-    found = gpu_loss.cross_entropy(scores, target, None, options=OPTIONS, with_gradient=True)
+    found = loss_of(scores, target, None, options=OPTIONS)
     assert [float(x.abs().sum()) for x in found] == [0, 0, 0]
 
 
@@ -310,3 +331,259 @@ def test_the_public_loss_of_bfloat16():
     assert scores.grad.dtype == torch.bfloat16
     torch.testing.assert_close(loss.double(), exact, rtol=1e-6, atol=0)
     torch.testing.assert_close(scores.grad.double(), truth.grad, rtol=2**-8, atol=1e-9)
+
+
+def overlap_case(shape, size, channels, *, spread=1.0):
+    """Scores, a target with pixels to ignore, and the pixels' weight."""
+    generator = torch.Generator().manual_seed(2)
+    full = (shape[0], shape[1], *size) if channels else (shape[0], *size)
+    target = torch.randint(2 if channels else shape[1], full, generator=generator)
+    target[torch.rand(full, generator=generator) < 0.2] = 255
+    weight = torch.rand((shape[0], *size), generator=generator)
+    weight[:, ::3] = 0
+    return random(*shape) * spread, target.to(torch.uint8).to(DEVICE), weight.to(DEVICE)
+
+
+def sums_and_gradient(scores, target, weight, **options):
+    """The sums, and the gradient of a loss that each sum counts for differently."""
+    leaf = scores.detach().requires_grad_()
+    sums = upscore.overlap(leaf, target, weight=weight, per_image=True, **options)
+    steps = torch.arange(1, sums.predicted.numel() + 1, device=DEVICE).view_as(sums.predicted)
+    (sums.predicted * steps.sin() + sums.intersection * steps.cos()).sum().backward()
+    return torch.stack(list(sums)).detach().double(), leaf.grad.double()
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid", "channels"])
+@pytest.mark.parametrize(("shape", "size", "grid"), RAGGED, ids=IDS)
+def test_overlap_of_ragged_shapes(shape, size, grid, kind):
+    scores, target, weight = overlap_case(shape, size, kind == "channels")
+    options = {"activation": "softmax" if kind == "softmax" else "sigmoid"}
+    options |= {"align_corners": grid == CORNERS, "stride": grid.stride or None}
+    found = sums_and_gradient(scores, target, weight, backend="gpu", **options)
+    truth = sums_and_gradient(scores.double(), target, weight, backend="eager", **options)
+    torch.testing.assert_close(found, truth, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_overlap_of_other_types_and_strides(dtype, activation):
+    scores, target, _ = overlap_case((2, 4, 3, 5), (11, 14), False, spread=10)
+    for other in strided(scores.to(dtype)):
+        labels = target.where(target < other.shape[1], 255)
+        options = {"activation": activation}
+        found = sums_and_gradient(other, labels, None, backend="gpu", **options)
+        truth = sums_and_gradient(other.double(), labels, None, backend="eager", **options)
+        eps = torch.finfo(dtype).eps
+        torch.testing.assert_close(found[0], truth[0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(found[1], truth[1], rtol=2 * eps, atol=max(1e-5, eps / 16))
+
+
+def test_overlap_names_a_label_of_no_meaning():
+    scores, target, _ = overlap_case((1, 3, 4, 5), (9, 10), False)
+    target[0, 4, 5] = 7
+    with pytest.raises(ValueError, match=r"label 7 at \(0, 4, 5\)"):
+        upscore.overlap(scores, target, backend="gpu")
+
+
+def test_the_squared_log_sums_of_pixels():
+    scores, target, _ = overlap_case((2, 5, 4, 5), (17, 21), False)
+    found = []
+    for backend in ("gpu", "eager"):
+        leaf = scores.clone().requires_grad_()
+        loss = upscore.cross_entropy(leaf, target, z_loss=0.1, focal=1.5, backend=backend)
+        loss.backward()
+        found.append((loss.detach(), leaf.grad))
+    torch.testing.assert_close(*found)
+
+
+def test_the_confusion_matrix_is_that_of_the_labels():
+    scores = smooth(2, 6, 3, 4)
+    target = make_target(scores, (12, 15), torch.uint8)
+    found = upscore.confusion(scores, target, backend="gpu")
+    assert torch.equal(found, upscore.confusion(scores, target, backend="eager"))
+    assert found.sum() == (target != 255).sum()
+
+
+@pytest.fixture(autouse=True)
+def few_programs(monkeypatch):
+    if DEVICE == "cpu":  # where they run one after another
+        monkeypatch.setattr(gpu_masks, "PROGRAMS", 4)
+
+
+def check_masks(scores: torch.Tensor, size: tuple[int, int], **options: object) -> Masks:
+    """The masks are float64's, but for rounding, and all that they give out is that of their runs.
+
+    Returns them.
+    """
+    found = upscore.masks(scores, size, backend="gpu", **options)
+    dense = found.dense()
+    threshold = options.pop("threshold", 0.0)
+    finite = scores[scores.isfinite()].double().abs()
+    rounding = 1e-6 * float(finite.max()) if len(finite) else 0.0
+    least, most = (
+        upscore.masks(scores.double(), size, threshold=limit, backend="eager", **options).dense()
+        for limit in (threshold + rounding, threshold - rounding)
+    )
+    assert (dense >= least).all()
+    assert (dense <= most).all()
+    same = Masks(found.size, found.runs, found.offsets)
+    assert np.array_equal(same.dense(), dense.cpu())
+    assert np.array_equal(same.areas, found.areas.cpu())
+    assert np.array_equal(same.boxes, found.boxes.cpu())
+    for i in range(len(found)):
+        assert (np.diff(found.runs[found.offsets[i] : found.offsets[i + 1]].reshape(-1)) > 0).all()
+    return found
+
+
+# scores N x h x w, size
+SIZES = [
+    ((3, 7, 9), (20, 31)),
+    ((2, 2, 20), (9, 133)),  # more than one tile of columns
+    ((2, 9, 13), (4, 3)),  # smaller
+    ((2, 6, 6), (6, 6)),  # the same size
+    ((2, 5, 9), (3, 30)),  # larger and smaller
+    ((1, 1, 6), (5, 30)),
+    ((2, 6, 1), (50, 3)),
+    ((2, 1, 1), (4, 5)),
+    ((1, 3, 3), (70, 1)),  # one column; more than one strip to paint
+]
+
+
+@pytest.mark.parametrize("corners", [False, True])
+@pytest.mark.parametrize(("shape", "size"), SIZES)
+def test_masks_of_ragged_shapes(shape, size, corners):
+    check_masks(random(*shape), size, threshold=1.4 * corners, align_corners=corners)
+
+
+@pytest.mark.parametrize("shares", [3, 16])
+def test_masks_in_shares_of_their_rows(shares, monkeypatch):
+    monkeypatch.setattr(gpu_masks, "PROGRAMS", 2048)
+    monkeypatch.setattr(gpu_masks, "MOST_SHARES", shares)
+    for scores in (random(2, 5, 4), random(1, 5, 4).abs()):  # also columns that go on
+        check_masks(scores, (23, 9))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_masks_of_other_types(dtype):
+    check_masks(random(2, 4, 5).to(dtype), (17, 22))
+    for inclusive in (False, True):  # the threshold is of the type that is computed in
+        same = torch.full((1, 2, 2), 0.3, dtype=dtype, device=DEVICE)
+        limit = float(same[0, 0, 0])
+        options = {"threshold": limit, "inclusive": inclusive, "backend": "gpu"}
+        assert (upscore.masks(same, (2, 2), **options).dense() == inclusive).all()
+
+
+def test_masks_of_float64_are_computed_in_it():
+    scores = torch.full((1, 3, 3), 1 + 1e-12, dtype=torch.float64, device=DEVICE)
+    assert upscore.masks(scores, (9, 9), threshold=1.0, backend="gpu").dense().all()
+
+
+@pytest.mark.parametrize("i", range(5))
+def test_masks_of_any_strides(i):
+    check_masks(strided(random(1, 8, 4, 6))[i], (14, 20))
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_masks_have_indices_of_64_bits(axis):
+    found = check_masks(far_apart(3, 3, 3, axis=axis).copy_(random(3, 3, 3)), (8, 9))
+    out = far_apart(3, 8, 9, axis=axis, dtype=torch.uint8)
+    assert torch.equal(found.dense(out).bool(), found.dense())
+
+
+def test_masks_of_scores_that_meet_the_threshold_exactly():
+    for scores in ((random(2, 9, 6) / 2).round(), torch.full((2, 4, 5), 0.3, device=DEVICE)):
+        for threshold in (0.0, 0.3, 1.0):
+            check_masks(scores, (27, 41), threshold=threshold)
+
+
+@pytest.mark.parametrize("size", [(20, 30), (5, 6), (3, 4), (4, 40)])
+def test_masks_of_infinities_and_nan(size):
+    scores = random(4, 5, 6).double()
+    scores[0, 2, 3], scores[1, 4, 5], scores[2, 0, 0] = torch.nan, torch.inf, -torch.inf
+    scores[3] = torch.nan
+    for options in ({}, {"through": (9, 11)}, {"crop": (1, 0, 4, 5)}):
+        found = check_masks(scores, size, **options)
+        expected = upscore.masks(scores, size, backend="eager", **options)
+        assert np.array_equal(found.runs, expected.runs)
+
+
+@pytest.mark.parametrize(
+    ("through", "crop", "size"),
+    [((20, 24), (16, 24), (31, 40)), ((4, 5), (1, 2, 3, 2), (30, 9)), (None, (2, 3, 5, 4), (9, 8))],
+)
+def test_masks_through_another_size(through, crop, size):
+    check_masks(random(2, 8, 8), size, through=through, crop=crop)
+
+
+BOXES = [
+    [3.2, 4.7, 40.1, 30.9],
+    [-10.5, -4, 25, 70.2],  # beyond the picture
+    [100, 100, 120, 130],  # outside of it
+    [20, 20, 20, 40],  # of no area
+    [30, 35, 10, 12],  # from right to left and from bottom to top
+    [5, 5, 6.5, 5.2],  # smaller than a pixel
+    [float("nan"), 0, 10, 10],
+    [0, 0, float("inf"), 10],
+    [0, 0, 60, 50],
+    [-1e300, 0, 1e300, 9],
+]
+
+
+@pytest.mark.parametrize("paste", ["aligned", "torchvision"])
+def test_masks_in_boxes(paste):
+    scores = random(len(BOXES), 5, 6).abs()
+    scores[0, 2, 2] = torch.nan
+    boxes = torch.tensor(BOXES, dtype=torch.float64, device=DEVICE)
+    options = {"boxes": boxes, "threshold": 0.5, "paste": paste, "inclusive": True}
+    assert check_masks(scores, (50, 60), **options).areas.gt(0).sum() > 2
+    check_masks(scores, (50, 60), **options, within=boxes.flip(0))
+
+
+def test_masks_within_boxes():
+    boxes = torch.tensor([[3.5, 4, 20, 17.5], [-5, 2, 99, 99], [40, 2, 45, 8], [9, 9, 4, 20]])
+    check_masks(random(4, 5, 6) + 2, (30, 31), within=boxes)
+
+
+def test_the_stability_of_masks():
+    scores = random(3, 6, 6)
+    scores[2] = -9
+    options = {"threshold": 0.2, "stability": 0.5}
+    found = upscore.masks(scores, (20, 25), backend="gpu", **options)
+    expected = upscore.masks(scores, (20, 25), backend="eager", **options)
+    torch.testing.assert_close(found.stability, expected.stability, equal_nan=True)
+    assert found.stability.device == scores.device
+    torch.testing.assert_close(found[[1]].stability, expected.stability[[1]])
+
+
+def test_what_masks_on_a_device_give_out():
+    found = check_masks(random(5, 4, 4), (70, 90))
+    dense = found.dense()
+    plain = Masks(found.size, found.runs, found.offsets)
+    assert found.rle() == plain.rle()
+    assert dense.device == found.boxes.device == found.areas.device == found.label_map().device
+    for order in (None, [3, 1, 4], slice(None, None, -1), []):
+        assert np.array_equal(found.label_map(order).cpu(), plain.label_map(order))
+    assert found.label_map([], background=9).eq(9).all()
+    assert torch.equal(found[-1], dense[-1])
+    for which in (slice(1, 5, 2), [4, 0, 4], found.areas > found.areas.median(), range(0)):
+        some = found[which]
+        assert torch.equal(some.dense(), dense[list(which) if isinstance(which, range) else which])
+        assert np.array_equal(some.areas.cpu(), some.dense().sum((1, 2)).cpu())
+    for out in (
+        torch.full((5, 70, 90), 7, dtype=torch.uint8, device=DEVICE),
+        torch.ones(70, 5, 180, dtype=torch.bool, device=DEVICE)[:, :, ::2].transpose(0, 1),
+        np.full((5, 70, 90), 7, np.uint8),  # in main memory
+    ):
+        assert found.dense(out) is out
+        assert np.array_equal(torch.as_tensor(out).cpu(), dense.cpu())
+    with pytest.raises(ValueError, match="out must be bool or uint8"):
+        found.dense(torch.zeros(5, 70, 90, device=DEVICE))
+    none = upscore.masks(random(0, 4, 4), (7, 9), backend="gpu")
+    assert none.dense().shape == (0, 7, 9)
+
+
+def test_regions_of_volumes_are_painted_by_the_kernels():
+    scores = random(3, 2, 4, 5)
+    options = {"size": (3, 9, 11), "regions": (2, 1, 3)}
+    found = upscore.argmax(scores, **options, backend="gpu")
+    assert torch.equal(found, upscore.argmax(scores, **options, backend="eager"))

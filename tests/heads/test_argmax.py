@@ -269,7 +269,9 @@ def test_exports(backend):
 @pytest.mark.parametrize("measure", [None, "entropy"])
 def test_opcheck(measure):
     scores = torch.randn(2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
-    torch.library.opcheck(torch_op.operator, (scores, 20, 31, "fcn", 4, measure, "cpu"))
+    torch.library.opcheck(
+        torch_op.operator, (scores, (20, 31), "fcn", 4, (), (), None, measure, "cpu")
+    )
 
 
 ZEROS = np.zeros((3, 4, 5), np.float32)

@@ -23,6 +23,7 @@ RAGGED = [
     ((2, 4, 21, 6), (168, 13), {}),  # more than one strip of rows
     ((1, 7, 9, 11), (36, 44), {"align_corners": True}),
     ((2, 5, 4, 6), (14, 21), {"stride": 4}),
+    ((2, 3, 4, 5), (6, 9), {"stride": 1}),  # its size, but held at the edges
     ((1, 4, 2, 2), (40, 39), {"stride": 16}),  # held at the edges
     ((1, 3, 1, 1), (4, 5), {}),
     ((1, 1, 4, 3), (9, 10), {}),
@@ -80,7 +81,7 @@ def poisoned(monkeypatch):
 
     def poison(shape, dtype=np.float64):
         array = empty(shape, dtype)
-        array.fill(np.nan)
+        array.fill(255 if array.dtype == np.uint8 else np.nan)  # bytes of 255 are NaN too
         return array
 
     monkeypatch.setattr(cpu.np, "empty", poison)
@@ -280,6 +281,122 @@ def test_second_derivatives_are_refused(reduction):
         torch.autograd.grad(loss, scores, create_graph=True)
 
 
+def hardened(scores, target, *, weight=None, focal=0.0, z_loss=0.0, top_k=1.0, reduction="mean"):
+    """What the docstring says of `focal`, `z_loss` and `top_k`, on full-resolution scores."""
+    leaf = scores.detach().double().requires_grad_()
+    full = F.interpolate(leaf, target.shape[-2:], mode="bilinear")
+    counts = target != 255
+    labels = target.where(counts, 0).long()
+    plain_losses = F.cross_entropy(full, labels, reduction="none") * counts
+    weights = counts * (1.0 if weight is None else weight.double()[labels])
+    p = full.softmax(1).gather(1, labels[:, None])[:, 0]
+    losses = weights * (1 - p) ** focal * plain_losses
+    losses = losses + z_loss * (full.logsumexp(1) * counts) ** 2
+    total = weights.sum()
+    if top_k < 1:
+        total = max(1, int(top_k * losses.numel()))
+        losses = losses.flatten().topk(total).values
+    divisor = total if reduction == "mean" else 1
+    loss = losses if reduction == "none" else losses.sum() / divisor
+    loss.sum().backward()
+    return loss.detach(), leaf.grad
+
+
+@pytest.mark.parametrize("backend", ["cpu", "eager"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"focal": 2.0},
+        {"focal": 0.5},
+        {"z_loss": 1e-2},
+        {"top_k": 0.1},
+        {"top_k": 1e-9},
+        {"focal": 1.0, "z_loss": 1e-2, "top_k": 0.5},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_losses_that_look_at_each_pixel(options, reduction, weighted, backend):
+    if "top_k" in options and reduction == "none":
+        pytest.skip("top_k chooses pixels to sum")
+    scores, target = case((2, 5, 6, 7), (30, 41))
+    weight = torch.linspace(0.5, 2, 5) if weighted else None
+    options = {**options, "weight": weight, "reduction": reduction}
+    loss, gradient = fused(scores, target, backend=backend, **options)
+    truth, gradient_truth = hardened(scores, target, **options)
+    assert error(loss, truth) <= 1e-6 * float(torch.linalg.vector_norm(truth))
+    assert error(gradient, gradient_truth) <= 1e-6 * float(gradient_truth.norm())
+    array = upscore.cross_entropy(
+        scores.numpy(),
+        target.numpy(),
+        backend=backend,
+        **{**options, "weight": None if weight is None else weight.numpy()},
+    )
+    np.testing.assert_allclose(array, truth.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_certain_pixels_have_a_finite_focal_gradient():
+    scores = torch.zeros(1, 2, 2, 2)
+    scores[:, 0] = 200
+    target = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    for focal in (0.5, 2.0):
+        assert fused(scores, target, focal=focal)[1].isfinite().all()
+
+
+@pytest.mark.parametrize("backend", ["cpu", "eager"])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("size", [(3, 5, 6), (3, 11, 13), (7, 5, 6), (8, 4, 17), (1, 1, 1)])
+def test_volumes(size, reduction, backend):
+    generator = torch.Generator().manual_seed(0)
+    scores = 3 * torch.randn((2, 4, 3, 5, 6), generator=generator)
+    target = torch.randint(4, (2, *size), generator=generator)
+    target[:, :, ::3] = 255 if size != (1, 1, 1) else 1
+    weight = torch.linspace(0.5, 2, 4)
+    loss, gradient = fused(scores, target, weight=weight, reduction=reduction, backend=backend)
+    leaf = scores.double().requires_grad_()
+    truth = F.cross_entropy(
+        F.interpolate(leaf, size, mode="trilinear"),
+        target,
+        weight.double(),
+        ignore_index=255,
+        reduction=reduction,
+    )
+    truth.sum().backward()
+    torch.testing.assert_close(loss.double(), truth.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradient.double(), leaf.grad, rtol=1e-5, atol=1e-5)
+    array = upscore.cross_entropy(
+        scores.numpy(), target.numpy(), weight=weight.numpy(), reduction=reduction, backend=backend
+    )
+    np.testing.assert_allclose(array, truth.detach().numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_scores_of_the_targets_size_are_copied_and_may_be_infinite():
+    scores, target = case((2, 4, 9, 10), (9, 10), ignored=0)
+    scores[:, 3] = -torch.inf
+    target[target == 3] = 0
+    for backend in ("cpu", "eager"):
+        loss, gradient = fused(scores, target, backend=backend)
+        leaf = scores.double().requires_grad_()
+        truth = F.cross_entropy(leaf, target.long(), reduction="sum")
+        truth.backward()
+        torch.testing.assert_close(loss.double(), truth.detach())
+        torch.testing.assert_close(gradient.double(), leaf.grad, rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_of_two_losses_and_of_two_backward_passes():
+    """The kept gradient is handed out as it is where the factor is 1: nothing may change it."""
+    scores, target = case((2, 5, 6, 7), (30, 41))
+    leaf = scores.clone().requires_grad_()
+    loss = upscore.cross_entropy(leaf, target, backend="cpu")
+    (first,) = torch.autograd.grad(loss, leaf, retain_graph=True)
+    first = first.clone()
+    for _ in range(3):
+        (loss + upscore.dice(leaf, target)).backward(retain_graph=True)
+    (again,) = torch.autograd.grad(loss, leaf)
+    assert torch.equal(first, again)
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # opcheck's own
 @pytest.mark.parametrize("per_pixel", [False, True])
 def test_opcheck(per_pixel):
@@ -289,18 +406,26 @@ def test_opcheck(per_pixel):
         with_gradient = leaf.requires_grad and not per_pixel
         torch.library.opcheck(
             torch_op.operator,
-            (leaf, target, weight, None, 255, 0.1, "fcn", 2, per_pixel, with_gradient, "cpu"),
+            (
+                *(leaf, target, weight, None, None, 255, 0.1, "fcn", 2),
+                *(per_pixel, False, per_pixel, with_gradient, "cpu"),
+            ),
         )
 
 
 @pytest.mark.parametrize("backend", ["auto", "cpu", "eager"])
-@pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_compiles_without_a_graph_break(reduction, backend):
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"reduction": "none"}, {"focal": 2.0, "z_loss": 0.1, "top_k": 0.5}],
+    ids=str,
+)
+def test_compiles_without_a_graph_break(options, backend):
     scores, target = case((1, 3, 3, 4), (9, 7))
 
     def loss(scores):
-        return upscore.cross_entropy(scores, target, reduction=reduction, backend=backend).sum()
+        return upscore.cross_entropy(scores, target, backend=backend, **options).sum()
 
+    torch.compiler.reset()  # what was compiled for the other parameters counts towards a limit
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     results = []
     for function in (loss, compiled):
@@ -357,7 +482,6 @@ def test_a_label_outside_the_classes_is_named(backend):
         ({"scores": torch.zeros(1, 3, 0, 5)}, "no pixel"),
         ({"scores": [[1.0]]}, "NumPy array or a torch tensor"),
         ({"target": torch.zeros(1, 8, 9)}, "class numbers of uint8"),
-        ({"target": torch.zeros(1, 8, 9, dtype=torch.bool)}, "class numbers of uint8"),
         ({"target": torch.zeros(2, 8, 9, dtype=torch.uint8)}, "1 x H x W"),
         ({"target": torch.zeros(8, 9, dtype=torch.uint8)}, "1 x H x W"),
         ({"target": torch.zeros(1, 0, 9, dtype=torch.uint8)}, "no pixels"),
@@ -365,8 +489,15 @@ def test_a_label_outside_the_classes_is_named(backend):
         ({"target": [[0]]}, "like the scores"),
         ({"target": torch.zeros(1, 8, 9, dtype=torch.uint8, device="meta")}, "move one"),
         ({"weight": torch.ones(2)}, "3 classes"),
-        ({"weight": [1.0, 1, 1]}, "weight must be a tensor"),
+        ({"weight": [1.0, 1, 1]}, "weight must be a Tensor"),
         ({"label_smoothing": 1.5}, "0 to 1"),
+        ({"focal": -1.0}, "focal must be 0 or more"),
+        ({"z_loss": float("nan")}, "z_loss must be 0 or more"),
+        ({"top_k": 0}, "top_k must be a share"),
+        ({"top_k": 10}, "top_k must be a share"),
+        ({"focal": 2.0, "label_smoothing": 0.1}, "do not go together"),
+        ({"top_k": 0.1, "reduction": "none"}, "chooses pixels to sum"),
+        ({"scores": torch.zeros(1, 3, 2, 4, 5)}, "1 x D x H x W"),
         ({"reduction": "median"}, "reduction"),
         ({"ignore_index": 2.5}, "whole number"),
         ({"stride": 0}, "at least 1"),
@@ -401,15 +532,15 @@ def test_nothing_is_read_or_written_out_of_bounds(tmp_path):
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 assembly")
-@pytest.mark.parametrize("name", ["_exponentials", "_gather", "_losses", "_smooth"])
+@pytest.mark.parametrize("name", ["exponentials", "gather", "_losses", "_smooth"])
 def test_inner_loops_are_vectorised(name):
     """The assembly holds packed products: a loop that LLVM gave up on has scalar ones only."""
-    kernel = getattr(cpu_kernels, name).py_func
+    kernel = getattr(cpu_kernels, name).py_func  # some are shared: strips.kernels
     lines = np.ones((4, 4, 256), np.float32)
     row, one = lines[0, 0], np.float32(0.5)
     arguments = {
-        "_exponentials": (*lines[:2], one, one, row, one, 4, *lines[2:], row, *lines[:2]),
-        "_gather": (lines[0], lines[1], lines[2], 4, row, lines[3]),
+        "exponentials": (*lines[:2], one, one, row, one, 4, *lines[2:], row, *lines[:2]),
+        "gather": (lines[0], lines[1], lines[2], 4, row, lines[3]),
         "_losses": (row, row, 3, row, row, row, row),
         "_smooth": (row[:4], *[row] * 2, *lines[:2], one, one, *[row] * 4, *lines[2:]),
     }[name]

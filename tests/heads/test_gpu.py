@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -43,24 +44,85 @@ def test_scores_elsewhere_are_refused_with_the_reason() -> None:
     target = torch.zeros(6, 8, dtype=torch.int64)
     with pytest.raises(ValueError, match="works on CUDA devices, but the scores are on cpu"):
         upscore.cross_entropy(scores, target, backend="gpu")
+    with pytest.raises(ValueError, match="works on CUDA devices, but the scores are on cpu"):
+        upscore.masks(scores, size=(6, 8), backend="gpu")
 
 
 POINTERS = {"labels": "*u8", "target": "*i64", "faults": "*i64", "x_low": "*i32"}
 POINTERS |= {"x_edges": "*i32", "y_edges": "*i32"}
-FLOATS = ("confidence", "x_weight", "y_weight", "factors", "every_class", "log_sum", "losses")
+FLOATS = (
+    "confidence",
+    "x_weight",
+    "y_weight",
+    "factors",
+    "every_class",
+    "log_sum",
+    "losses",
+    "tilt",
+    "weight",
+    "slopes",
+    "parts",
+    "less",
+)
 POINTERS |= dict.fromkeys((*FLOATS, "totals", "factor", "gradient"), "*fp32")
+POINTERS |= dict.fromkeys(("limit", "row_weights", "column_weights"), "*fp32")
+POINTERS |= dict.fromkeys(("row_taps", "row_ends", "column_taps", "counts"), "*i32")
+POINTERS |= dict.fromkeys(("places", "starts", "turns", "offsets", "order"), "*i64")
 TILE = {"ROWS": 8, "COLUMNS": 128}
 KERNELS = {
-    "labels": ("_labels", TILE | {"MEASURE": None, "BOUNDED": True, "CLASSES": 16, "CELLS": 32}),
+    "labels": (
+        "argmax",
+        "_labels",
+        TILE | {"MEASURE": None, "BOUNDED": True, "CLASSES": 16, "CELLS": 32},
+    ),
     "confidence": (
+        "argmax",
         "_labels",
         TILE | {"MEASURE": "entropy", "BOUNDED": False, "CLASSES": 1, "CELLS": 1},
     ),
-    "loss": ("_forward", TILE | {"PER_PIXEL": False, "SMOOTHED": True}),
+    "loss": ("cross_entropy", "_forward", TILE | {"PER_PIXEL": False, "SMOOTHED": True}),
     "gradient": (
+        "cross_entropy",
         "_gradient",
-        {"SMOOTHED": True, "CLASSES": 16, "PATCH_ROWS": 8, "PATCH_COLUMNS": 16, "VISITED": 32},
+        {
+            "SMOOTHED": True,
+            "TILTED": False,
+            "CLASSES": 16,
+            "PATCH_ROWS": 8,
+            "PATCH_COLUMNS": 16,
+            "VISITED": 32,
+        },
     ),
+    "tilted": (
+        "cross_entropy",
+        "_gradient",
+        {
+            "SMOOTHED": False,
+            "TILTED": True,
+            "CLASSES": 16,
+            "PATCH_ROWS": 8,
+            "PATCH_COLUMNS": 16,
+            "VISITED": 32,
+        },
+    ),
+    "sums": ("overlap", "_pixels", TILE | {"SUMS": True, "SIGMOID": False, "CHANNELS": False}),
+    "slopes": ("overlap", "_pixels", TILE | {"SUMS": False, "SIGMOID": False, "CHANNELS": False}),
+    "overlap": (
+        "overlap",
+        "_gradient",
+        {
+            "SIGMOID": True,
+            "CHANNELS": True,
+            "CLASSES": 16,
+            "PATCH_ROWS": 8,
+            "PATCH_COLUMNS": 16,
+            "VISITED": 32,
+        },
+    ),
+    "counts": ("masks", "_turns", {"THROUGH": False, "LISTING": False, "COLUMNS": 128}),
+    "turns": ("masks", "_turns", {"THROUGH": True, "LISTING": True, "COLUMNS": 128}),
+    "pixels": ("masks", "_paint", TILE | {"LABELLING": False}),
+    "numbers": ("masks", "_paint", TILE | {"LABELLING": True}),
 }
 
 
@@ -74,18 +136,18 @@ def test_a_kernel_compiles_for_hopper(name: str, scores: str) -> None:
 
     if triton.knobs.runtime.interpret:
         pytest.skip("TRITON_INTERPRET=1 is set")
-    from upscore.heads.argmax import gpu as gpu_labels
-    from upscore.heads.cross_entropy import gpu as gpu_loss
-
-    function, constants = KERNELS[name]
-    kernel = getattr(gpu_labels if function == "_labels" else gpu_loss, function)
+    head, function, constants = KERNELS[name]
+    kernel = getattr(import_module(f"upscore.heads.{head}.gpu"), function)
     pointers = POINTERS | {"scores": f"*{scores}"}
+    pointers["canvas"] = "*i32" if name == "numbers" else "*u8"
+    fused = function != "_turns"  # its two launches must round alike
     types = {name: pointers.get(name, "i32") for name in kernel.arg_names}
     types |= dict.fromkeys(constants, "constexpr")
     built = triton.compile(
         ASTSource(kernel, types, constants),
         target=GPUTarget("cuda", 90, 32),
-        options={"num_warps": 4, "enable_fp_fusion": True},
+        options={"num_warps": 4, "enable_fp_fusion": fused},
     )
     assert built.asm["cubin"]
     assert not re.search(r"\b(atom|red)\.", built.asm["ptx"])  # so it is deterministic
+    assert fused or "fma." not in built.asm["ptx"]

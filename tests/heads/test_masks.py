@@ -360,9 +360,9 @@ def test_polygons_are_those_of_opencv_on_the_whole_mask():
 
 def test_label_map_paints_in_order():
     found = masks(scores_of(5, 9, 9, smooth=True), (30, 40))
-    for order in (None, [3, 1, 4], torch.tensor([0, 2]), np.array([], int)):
+    for order in (None, [3, 1, 4], torch.tensor([0, 2]), np.array([], int), slice(None, None, -1)):
         expected = torch.full((30, 40), -1, dtype=torch.int32)
-        for i in range(5) if order is None else order:
+        for i in np.arange(5)[slice(None) if order is None else order]:
             expected[found[int(i)]] = int(i)
         assert torch.equal(found.label_map(order), expected)
     assert found.label_map([], background=255).eq(255).all()
@@ -397,12 +397,13 @@ def test_no_masks(backend):
 
 def test_runs_are_found_in_blocks(monkeypatch):
     from upscore.heads.masks import cpu
+    from upscore.kernels import launch
 
     scores = scores_of(7, 20, 20)
     found = masks(scores, (90, 200))
     monkeypatch.setattr(cpu, "MOST_RUNS", 1)  # each task by itself, in memory of its own
     monkeypatch.setattr(cpu, "FEW_PIXELS", 0)
-    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
+    monkeypatch.setattr(launch, "CHECKED", True)
     again = masks(scores, (90, 200))
     assert np.array_equal(found.runs, again.runs)
     assert np.array_equal(found.offsets, again.offsets)
@@ -435,7 +436,7 @@ def test_gradients_are_left_alone():
         ({"boxes": [[0, 0, 1, 1]] * 2, "threshold": -1.0}, ArgumentError, "beyond the boxes"),
         ({"boxes": [[0, 0, 1, 1]] * 2, "inclusive": True}, ArgumentError, "beyond the boxes"),
         ({"paste": "detectron2"}, ArgumentError, "paste must be one of"),
-        ({"backend": "gpu"}, ArgumentError, "backend must be one of"),
+        ({"backend": "gpu"}, ArgumentError, "takes torch tensors; a NumPy array"),
     ],
 )
 def test_errors(options, error, message):

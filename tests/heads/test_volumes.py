@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from upscore import argmax
-from upscore.errors import ArgumentError, ArgumentTypeError, UnsupportedError
+from upscore.errors import ArgumentError, ArgumentTypeError
+from upscore.heads.argmax import torch_op
 
 BACKENDS = ("cpu", "eager")
 
@@ -144,15 +145,6 @@ def test_infinities_spread_as_in_torch(size, corners):
     assert np.array_equal(array, full.argmax(1))
 
 
-def test_regions_of_scores_on_a_gpu(monkeypatch):
-    from upscore.heads.argmax import volumes
-
-    scores = scores_of(3, 4, 5, 6)
-    labels = argmax(scores, (8, 8, 8), regions=(1, 2, 3))
-    monkeypatch.setattr(volumes, "choose_backend", lambda scores, backend: "gpu")
-    assert torch.equal(argmax(scores, (8, 8, 8), regions=(1, 2, 3)), labels)
-
-
 def test_subclasses_of_tensors():
     class MetaTensor(torch.Tensor):
         pass
@@ -194,6 +186,52 @@ def test_images_have_no_nearest_axes():
             argmax(np.zeros((3, 4, 4), np.float32), (8, 8), **options)
 
 
-def test_volumes_in_a_graph_are_refused():
-    with pytest.raises((UnsupportedError, torch._dynamo.exc.TorchDynamoException)):
-        torch.compile(lambda x: argmax(x, (4, 4, 4)), fullgraph=True)(scores_of(1, 2, 2, 2, 2))
+OPTIONS = [
+    {"return_confidence": "margin"},
+    {"nearest": (2, 0)},
+    {"nearest": (1,), "regions": (2, 1, 300)},
+    {"coordinates": ((0.6, -0.5), (0.5, 0.25), (1.0, 0.0))},
+    {"coordinates": ((0.6, -0.5), (0.5, 0.25), (0.4, 0.1)), "nearest": (1,)},
+]
+
+
+def plain(results):
+    return results if isinstance(results, tuple) else (results,)
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_compiles_without_a_graph_break(backend, options):
+    def head(scores, out):
+        argmax(scores[0], (9, 11, 13), out=out, backend=backend)
+        return argmax(scores, (9, 11, 13), backend=backend, **options)
+
+    torch.compiler.reset()
+    compiled = torch.compile(head, fullgraph=True, backend="aot_eager")
+    for shape in ((2, 3, 4, 5, 6), (1, 3, 5, 7, 8)):  # the second one with dynamic sizes
+        scores, outs = scores_of(*shape), torch.full((2, 9, 11, 13), 9, dtype=torch.uint8)
+        expected, found = plain(head(scores, outs[0])), plain(compiled(scores, outs[1]))
+        assert torch.equal(outs[0], outs[1])
+        assert found[0].dtype == expected[0].dtype
+        assert (found[0] != expected[0]).float().mean() < 1e-3
+        if len(found) == 2:
+            torch.testing.assert_close(found[1], expected[1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["auto", "cpu"])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_exports(backend, options):
+    class Head(torch.nn.Module):
+        def forward(self, scores):
+            return argmax(scores, (9, 11, 13), backend=backend, **options)
+
+    scores = scores_of(3, 4, 5, 6)
+    program = torch.export.export(Head(), (scores,))
+    found, expected = (plain(head(scores))[0] for head in (program.module(), Head()))
+    assert (found != expected).float().mean() < 1e-3
+    assert ("upscore" in str(program.graph)) == (backend == "cpu")
+
+
+def test_opcheck():
+    arguments = (9, 11, 13), "affine", 0, (0.6, -0.5, 0.5, 0.25, 1.0, 0.0), (1,), (2, 1, 3)
+    torch.library.opcheck(torch_op.operator, (scores_of(2, 3, 4, 5, 6), *arguments, None, "cpu"))

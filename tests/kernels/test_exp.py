@@ -42,7 +42,7 @@ def test_vectors_are_exact_beside_one():
         for i in range(0, len(x), LANES):
             store(out, i, exp.exp_vector(load(x, i)))
 
-    x = np.linspace(-87, 0, 100_000).astype(np.float32)
+    x = np.linspace(-87, 87, 200_000).astype(np.float32)
     x[:LANES] = np.nan
     found = np.empty_like(x)
     run(x, found)

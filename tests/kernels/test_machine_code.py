@@ -4,11 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
 import upscore
+from upscore.kernels.launch import in_words
 
 CODE = """
 import sys, numpy as np, upscore
@@ -57,3 +59,11 @@ def test_damaged_code_is_not_run(run):
     for file in run.cache.glob("*.o"):
         file.write_bytes(b"not ours")
     assert run() == (labels, True)
+
+
+def test_the_fields_of_a_tuple_are_part_of_what_it_was_compiled_for():
+    """A kernel reads them by name: the same types in another order are another kernel."""
+    one = namedtuple("Case", ["factor", "tilt"])
+    other = namedtuple("Case", ["tilt", "factor"])
+    assert in_words((one(1, 2),))[0] == in_words((one(3, 4),))[0]
+    assert in_words((one(1, 2),))[0] != in_words((other(1, 2),))[0]

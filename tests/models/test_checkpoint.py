@@ -42,7 +42,7 @@ def test_any_value_of_any_field_is_read_or_refused(folder, field, value):
     except CheckpointError:
         return
     assert len(found.palette) == len(found.class_names)
-    assert field in ("long_side", "encoder", "card", "width", "mean", "std") or value in (
+    assert field in ("long_side", "zoom", "encoder", "card", "width", "mean", "std") or value in (
         DESCRIPTION.get(field),
         *((1, 2) if field == "format" else ()),
     )

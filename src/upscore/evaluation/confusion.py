@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from upscore.arrays import framework
 from upscore.data import Dataset
 from upscore.errors import DataError
 from upscore.evaluation import metrics
 from upscore.evaluation.metrics import VOID, Counts
+from upscore.heads.confusion import confusion
+from upscore.inference.fusion import Coarse
 from upscore.inference.segmenter import Segmenter
 from upscore.io.read_ahead import map_ahead
 
@@ -35,24 +38,38 @@ def confusion_of(
     classes = len(segmenter.spec.class_names)
     table = class_table(dataset.class_names, segmenter.spec.class_names)
 
-    def label(pair: tuple[NDArray[Any], NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], ...]:
+    def look(pair: tuple[NDArray[Any], NDArray[np.uint8]]) -> tuple[Any, NDArray[np.uint8]]:
         photo, mask = pair
-        return segmenter.labels(photo), table[mask]
+        found = segmenter.labels(photo) if boundary else segmenter.coarse(photo[None])
+        return found, table[mask]
 
-    def count(pair: tuple[NDArray[np.uint8], ...]) -> tuple[Counts, Counts]:
-        labels, target = pair
-        matrix = metrics.confusion(labels, target, classes)
+    def count(pair: tuple[Any, NDArray[np.uint8]]) -> tuple[Counts, Counts]:
+        found, target = pair
+        if boundary:
+            matrix = metrics.confusion(found, target, classes)
+        else:
+            matrix = _of_scores(found, target)
         columns = [np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]
         if boundary:
-            columns += list(metrics.boundary_counts(labels, target, classes).T)
+            columns += list(metrics.boundary_counts(found, target, classes).T)
         return matrix, np.stack(columns, axis=1)
 
     total = np.zeros((classes, classes), np.int64)
     images = []
-    for matrix, counts in map_ahead(count, map(label, map_ahead(dataset.read, indices))):
+    for matrix, counts in map_ahead(count, map(look, map_ahead(dataset.read, indices))):
         total += matrix
         images.append(counts)
     return total, np.array(images, np.int64).reshape(-1, classes, 5 if boundary else 3)
+
+
+def _of_scores(coarse: Coarse, target: NDArray[np.uint8]) -> Counts:
+    """The confusion matrix of a photo's scores, without its labels."""
+    arrays = framework(coarse.scores)
+    truth = arrays.placed(coarse.scores, target[None])
+    counts = confusion(
+        coarse.scores, truth, ignore_index=VOID, stride=coarse.stride, size=coarse.size
+    )
+    return arrays.numpy(counts)
 
 
 def class_table(data_classes: Collection[str], model_classes: tuple[str, ...]) -> NDArray[np.uint8]:

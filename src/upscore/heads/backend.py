@@ -41,11 +41,27 @@ def check_scores(scores: Any) -> Any:
         raise ArgumentError(
             f"scores must be C x h x w or N x C x h x w, not of shape {tuple(scores.shape)}"
         )
-    classes, height, width = scores.shape[-3:]
-    check_classes(classes, scores)
-    if not height or not width:
+    check_classes(scores.shape[-3], scores)
+    if 0 in scores.shape[-2:]:
         raise ArgumentError(f"scores of shape {tuple(scores.shape)} hold no pixel to sample")
     return scores if scores.ndim == 4 else scores[None]
+
+
+def check_images_or_volumes(scores: Any) -> Any:
+    """Return the scores as N x C x h x w, or N x C x d x h x w if they have five dimensions."""
+    return check_volumes(scores) if getattr(scores, "ndim", 0) == 5 else check_scores(scores)
+
+
+def check_volumes(scores: Any) -> Any:
+    """Return the scores as N x C x d x h x w."""
+    check_dtype(scores)
+    if scores.ndim not in (4, 5) or not all(scores.shape[-3:]):
+        raise ArgumentError(
+            "scores of volumes must be C x d x h x w or N x C x d x h x w and hold pixels, "
+            f"not of shape {tuple(scores.shape)}"
+        )
+    check_classes(scores.shape[-4], scores)
+    return scores if scores.ndim == 5 else scores[None]
 
 
 def choose_backend(scores: Any, backend: str, backends: tuple[str, ...] = BACKENDS) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from upscore.arrays import framework
 from upscore.errors import ArgumentError
 from upscore.geometry import linear_positions, whole
 
@@ -20,15 +21,27 @@ class Grid(NamedTuple):
     "half_pixel": `(i + 0.5) * size_in / size_out - 0.5`, where `F.interpolate` does by default;
     "corners":    `i * (size_in - 1) / (size_out - 1)`, its `align_corners=True`;
     "fcn":        `(i + 0.5) / stride - 0.5`, whatever the sizes: the bilinear transposed
-                  convolution of that stride.
+                  convolution of that stride;
+    "affine":     `i * step + offset`, each axis by its own two numbers.
     """
 
     name: str = "half_pixel"
     stride: int = 0  # of "fcn"
+    axes: tuple[tuple[float, float], ...] = ()  # of "affine": step and offset
+
+    def along(self, axis: int) -> "Grid":
+        """The grid of one axis, counted from the last one, -1."""
+        return self._replace(axes=self.axes[axis:][:1]) if self.axes else self
+
+    def copies(self, size_in: int, size_out: int) -> bool:
+        """Whether every output pixel (of the one axis) is the input pixel of the same number."""
+        alone = self.axes in ((), (COPY,)) and self.stride in (0, 1)
+        return alone and size_in == size_out
 
 
 HALF_PIXEL = Grid()
 CORNERS = Grid("corners")
+COPY = (1.0, 0.0)  # the step and offset of an axis that is sampled where it is
 
 
 def choose_grid(align_corners: bool, stride: int | None) -> Grid:
@@ -44,7 +57,13 @@ def choose_grid(align_corners: bool, stride: int | None) -> Grid:
 def grid_positions(
     grid: Grid, size_in: int, size_out: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return the `linear_positions` of the grid."""
+    """Return the positions of the grid (of one axis) as `linear_positions` does."""
+    if grid.axes:
+        ((step, offset),) = grid.axes
+        last = whole("size_in", size_in, 1) - 1
+        at = np.clip(np.arange(size_out) * step + offset, 0, last)
+        low = at.astype(np.int64)
+        return low, np.minimum(low + 1, last), at - low
     return linear_positions(
         size_in, size_out, align_corners=grid.name == "corners", stride=grid.stride or None
     )
@@ -60,8 +79,10 @@ def positions(
     weights.
     """
     low, high, weight = grid_positions(grid, size_in, size_out)
-    if grid.stride == 1 or (grid.name != "fcn" and size_in == size_out):
+    if grid.stride == 1 or grid.copies(size_in, size_out):
         return low, low, weight
+    if grid.axes:
+        return low, high, np.where(low == high, 0.5, weight)
     if grid.name != "corners":
         i = np.arange(size_out)
         up, down = (grid.stride, 1) if grid.name == "fcn" else (size_out, size_in)
@@ -77,14 +98,23 @@ def widened(scores: Any) -> Any:
 
 
 def interpolate_tensor(
-    scores: "Tensor", size: tuple[int, int], grid: Grid = HALF_PIXEL
+    scores: "Tensor", size: tuple[int, ...], grid: Grid = HALF_PIXEL, *, copy: bool = False
 ) -> "Tensor":
-    """Interpolate an N x C x h x w tensor linearly to `size`."""
+    """Interpolate a tensor of images or volumes linearly to `size`.
+
+    Volumes, N x C x d x h x w, have no "fcn" grid. With `copy` nothing is done to scores of that
+    size, where torch makes NaN of infinities.
+    """
     from torch.nn import functional as F
 
+    if grid.axes:
+        sampled: Tensor = _by_axes(scores, size, grid)
+        return sampled
+    if copy and all(map(grid.copies, scores.shape[2:], size)):
+        return scores
     if grid.name != "fcn":
-        corners = grid.name == "corners"
-        return F.interpolate(scores, size, mode="bilinear", align_corners=corners)
+        mode = "bilinear" if len(size) == 2 else "trilinear"
+        return F.interpolate(scores, size, mode=mode, align_corners=grid.name == "corners")
     full = F.interpolate(scores, scale_factor=float(grid.stride), mode="bilinear")[
         ..., : size[0], : size[1]
     ]
@@ -93,13 +123,23 @@ def interpolate_tensor(
 
 
 def interpolate_array(
-    scores: NDArray[Any], size: tuple[int, int], grid: Grid = HALF_PIXEL
+    scores: NDArray[Any], size: tuple[int, int], grid: Grid = HALF_PIXEL, *, copy: bool = False
 ) -> NDArray[Any]:
-    """Interpolate a C x h x w array linearly to `size`, in float32 unless it is float64."""
-    full: NDArray[Any] = widened(scores)
-    for axis in (1, 2):
-        low, high, weight = positions(grid, full.shape[axis], size[axis - 1])
-        w = weight.astype(full.dtype).reshape((-1, 1) if axis == 1 else -1)
-        with np.errstate(invalid="ignore"):  # scores may be infinite
-            full = full.take(low, axis) * (1 - w) + full.take(high, axis) * w
+    """Interpolate a C x h x w array as `interpolate_tensor` does, float16 in float32."""
+    with np.errstate(invalid="ignore"):  # scores may be infinite
+        full: NDArray[Any] = _by_axes(widened(scores), size, grid, copy)
+    return full
+
+
+def _by_axes(full: Any, size: tuple[int, ...], grid: Grid, copy: bool = True) -> Any:
+    """Interpolate the last axes of an array or tensor to `size`, one after another."""
+    arrays = framework(full)
+    for axis in range(-len(size), 0):
+        own = grid.along(axis)
+        if copy and own.copies(full.shape[axis], size[axis]):
+            continue
+        *ends, weight = positions(own, full.shape[axis], size[axis])
+        near, far = (arrays.taken(full, at, axis) for at in ends)
+        w = arrays.placed(full, weight.astype(arrays.dtype(full)).reshape(-1, *[1] * (-axis - 1)))
+        full = near * (1 - w) + far * w
     return full

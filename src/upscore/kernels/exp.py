@@ -100,10 +100,10 @@ log = by_precision(log_single, math.log)
 
 @part(forceinline=True)
 def exp_vector(x):
-    """exp(x) of a vector of float32 up to zero; NaN stays.
+    """exp(x) of a vector of float32 up to 87; NaN stays.
 
     As `x * log2(e)` is rounded, the relative error is up to (1 + |x|) * 2**-23: it grows as the
-    result gets small beside exp(0).
+    result gets small, or large, beside exp(0).
     """
     t = x * splat(LOG2E)
     t = where(t < splat(LEAST_EXPONENT), splat(LEAST_EXPONENT), t)

@@ -19,6 +19,7 @@ from upscore.errors import ArgumentTypeError
 Signature = tuple[Any, ...]
 
 CACHE_LINE = 64  # bytes
+CHECKED = os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0")  # read once, as by Numba
 
 _LOADING = Lock()
 _HEADER = object.__basicsize__
@@ -30,9 +31,9 @@ class Kernel:
     Its machine code for each combination of argument types is looked for in this process, then on
     disk. What is nowhere is compiled: only then is the module imported, and Numba with it.
 
-    Arguments are C-contiguous NumPy arrays, whole numbers, floats, None, tuples of these, and what
-    is `Packed`. With NUMBA_BOUNDSCHECK=1 in the environment Numba runs the kernel and checks every
-    index.
+    Arguments are C-contiguous NumPy arrays, whole numbers, floats, None, what is `Packed` (not in a
+    named tuple), and tuples of these. With NUMBA_BOUNDSCHECK=1 in the environment Numba runs the
+    kernel and checks every index.
     """
 
     def __init__(self, module: str, name: str) -> None:
@@ -41,7 +42,7 @@ class Kernel:
 
     def bind(self, *arguments: Any) -> Callable[[int, int], None]:
         """Return `call(first, last)`, which runs those tasks with these arguments."""
-        if os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0"):
+        if CHECKED:
             return lambda first, last: self._checked(first, last, *map(_unpacked, arguments))
         signature, words = in_words(arguments)
         code = self._codes.get(signature)
@@ -126,6 +127,8 @@ class Workspace:
 
 
 def _unpacked(argument: Any) -> Any:
+    if type(argument) is tuple:
+        return tuple(map(_unpacked, argument))
     return argument.make() if isinstance(argument, Packed) else argument
 
 
@@ -165,7 +168,7 @@ def _append(values: tuple[Any, ...], signature: list[Any], words: "array[int]") 
             words.extend(value.words)
         elif isinstance(value, tuple):
             signature.append(python_type.__name__)
-            signature.append(len(value))
+            signature.append(getattr(python_type, "_fields", len(value)))
             _append(value, signature, words)
         elif value is None:
             signature.append("None")

@@ -7,6 +7,7 @@ it calls; code that does not fit is compiled again, and replaced.
 import ctypes
 import json
 import os
+import re
 from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
@@ -21,6 +22,7 @@ from upscore.io.atomic import write_bytes
 
 SYMBOL = "upscore_kernel"  # the function in each object file
 
+_IMPORTS = re.compile(rb"^(?:from|import) (upscore\.[\w.]+)", re.MULTILINE)
 _FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
 
 
@@ -103,7 +105,7 @@ def _key(module: str, signature: str) -> str:
     """What machine code depends on: types of arguments, sources, compilers and the processor."""
     parts = (
         signature,
-        _stamp(_source(module).parent),
+        _stamp(module),
         llvm.get_process_triple(),
         llvm.get_host_cpu_name(),
         llvm.get_host_cpu_features().flatten(),
@@ -112,16 +114,22 @@ def _key(module: str, signature: str) -> str:
 
 
 @cache
-def _stamp(folder: Path) -> str:
-    """A hash of all files that define a kernel: those beside it, the shared ones, the compilers."""
+def _stamp(module: str) -> str:
+    """A hash of all that defines a kernel: its file, those that this imports, the compilers."""
     numba = find_spec("numba")
     if numba is None or numba.origin is None:
         raise MissingPackageError("compiled kernels need numba: pip install numba")
-    version = Path(numba.origin).with_name("_version.py")
-    files = (*sorted(folder.glob("*.py")), *sorted(Path(__file__).parent.glob("*.py")), version)
     found = sha256(llvmlite.__version__.encode())
-    for file in files:
-        found.update(file.read_bytes())
+    found.update(Path(numba.origin).with_name("_version.py").read_bytes())
+    compiler = f"{__package__}.compile"
+    modules, seen = [module, compiler], set[str]()
+    while modules:
+        name = modules.pop()
+        if name not in seen:
+            seen.add(name)
+            code = _source(name).read_bytes()
+            found.update(code)
+            modules += [other.decode() for other in _IMPORTS.findall(code)]
     return found.hexdigest()
 
 

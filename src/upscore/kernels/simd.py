@@ -233,6 +233,12 @@ def trailing_zeros(typing: Any, word: Any) -> Any:
 
 
 @_intrinsic
+def ones(typing: Any, word: Any) -> Any:
+    """How many bits of a word are set."""
+    return word(word), lambda context, builder, sig, args: builder.ctpop(args[0])
+
+
+@_intrinsic
 def exponent(typing: Any, shifted: Any) -> Any:
     """Two to the power of whole float32 numbers from -126 to 127 to which 1.5 * 2**23 was added."""
 

@@ -64,4 +64,5 @@ def share(
     others = [_pool(threads, os.getpid()).submit(run) for _ in range(threads - 1)]
     run()
     for other in others:
-        other.result()
+        if not other.cancel():  # one that is not awake yet has nothing left to do
+            other.result()

@@ -4,6 +4,35 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
+
+from upscore.arrays import TORCH
+from upscore.errors import UnsupportedError
+
+
+def refuse_forward_mode(scores: Tensor, name: str) -> None:
+    """Raise where a forward-mode derivative of an operator would silently come out as 0."""
+    dual = None if TORCH.traced(scores) else unpack_dual(scores)  # type: ignore[no-untyped-call]
+    if dual is not None and dual.tangent is not None:
+        raise UnsupportedError(
+            f"the fused {name} has no forward-mode derivative: where one is needed "
+            '(torch.func.jvp), choose backend="eager"'
+        )
+
+
+def times(gradient: Tensor, factor: Tensor) -> Tensor:
+    """Return a kept gradient times the upstream factor; itself where that is 1, as it mostly is.
+
+    A product takes new memory of the scores' size. Whether a factor is 1 is asked in main memory
+    alone, where it costs no waiting, and not of a graph that is still being made. A batch of
+    factors (`is_grads_batched`) cannot tell.
+    """
+    try:
+        one = factor.device.type == "cpu" and not TORCH.traced(factor) and bool(factor == 1)
+    except RuntimeError:
+        one = False
+    return gradient if one else gradient * factor
 
 
 def register(

@@ -5,12 +5,11 @@ from typing import Any
 
 from upscore.arrays import framework
 from upscore.errors import ArgumentError
-from upscore.heads.argmax.arguments import check_out, choose_size
+from upscore.heads.argmax.arguments import Case, check_out, choose_coordinates, choose_size
 from upscore.heads.argmax.labels import make_labels
-from upscore.heads.argmax.result import Measure, check_measure, label_dtype
+from upscore.heads.argmax.result import Measure, check_measure
 from upscore.heads.argmax.volumes import are_volumes, label_volumes
 from upscore.heads.backend import check_scores, choose_backend
-from upscore.heads.grid import choose_grid
 
 
 def argmax(
@@ -20,6 +19,7 @@ def argmax(
     *,
     align_corners: bool = False,
     stride: int | None = None,
+    coordinates: Sequence[tuple[float, float]] | None = None,
     nearest: Sequence[int] = (),
     regions: Sequence[int] | None = None,
     out: Any = None,
@@ -32,6 +32,8 @@ def argmax(
     with `scores` converted to float32 first where they are of half precision. The labels are those
     of this expression in float64, except where the two best classes differ by less than the
     rounding of float32; of equal classes the lowest wins, and NaN counts as the greatest score.
+    With `coordinates`, equivalent to `F.grid_sample(scores, grid, padding_mode="border",
+    align_corners=True).argmax(1)` with the grid that names them.
 
     Args:
         scores: C x h x w or N x C x h x w NumPy array or torch tensor, float32, float16, bfloat16
@@ -47,6 +49,12 @@ def argmax(
         stride: sample on the grid of the FCN instead, `(i + 0.5) / stride - 0.5` whatever the
             ratio of the sizes: the bilinear transposed convolution of that stride, cropped to
             `size`. Not for volumes.
+        coordinates: with `size`, (step, offset) for each axis: output pixel i samples the scores at
+            pixel `i * step + offset`, held at the edges. To undo a resampling to other spacings,
+            `step = spacing / scores_spacing` and `offset = (origin - scores_origin) /
+            scores_spacing`, where an origin is the centre of the first pixel. Of two affine
+            matrices whose axes are parallel, with `m = np.linalg.solve(scores_affine, affine)`,
+            they are `zip(m.diagonal(), m[:-1, -1])`.
         nearest: of volumes, the axes (0 to 2) along which the nearest pixel is taken, as nnU-Net
             does across thick slices (`mode="nearest-exact"`).
         regions: of volumes, the label of each class where classes may overlap: a label is painted
@@ -79,7 +87,7 @@ def argmax(
             scores,
             size,
             scale,
-            grid=choose_grid(align_corners, stride),
+            grid=choose_coordinates(coordinates, size, 3, align_corners, stride),
             nearest=nearest,
             regions=regions,
             out=out,
@@ -94,21 +102,17 @@ def argmax(
     batch = check_scores(scores)
     arrays = framework(batch)
     batch = arrays.detached(batch)
-    height, width = size = choose_size(tuple(batch.shape[-2:]), size, scale)
-    grid = choose_grid(align_corners, stride)
+    grid = choose_coordinates(coordinates, size, 2, align_corners, stride)
+    size = choose_size(tuple(batch.shape[-2:]), size, scale)
     check_measure(return_confidence)
-    backend = choose_backend(batch, backend)
-    into = None if out is None else check_out(out, scores, size, label_dtype(batch.shape[1]))
-    if backend != "eager" and arrays.traced(batch):
+    case = Case(size, grid, (), None, return_confidence, choose_backend(batch, backend))
+    into = None if out is None else check_out(out, scores, size, case.dtype(batch.shape[1]))
+    if case.backend != "eager" and arrays.traced(batch):
         from upscore.heads.argmax.torch_op import traced_labels
 
-        labels, confidence = traced_labels(batch, (height, width), grid, return_confidence, backend)
-        if into is not None:
-            into.copy_(labels)
+        labels, confidence = traced_labels(batch, case, into)
     else:
-        labels, confidence = make_labels(
-            batch, (height, width), grid, return_confidence, backend, into
-        )
+        labels, confidence = make_labels(batch, size, grid, return_confidence, case.backend, into)
     result = out if out is not None else labels if scores.ndim == 4 else labels[0]
     if confidence is None:
         return result

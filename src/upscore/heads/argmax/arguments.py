@@ -1,13 +1,30 @@
-"""What `argmax` is asked for: how large the labels shall be, and where to write them."""
+"""What `argmax` is asked for: labels how large, of which pixels, and where to write them."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from upscore.arrays import framework
 from upscore.errors import ArgumentError, ArgumentTypeError
 from upscore.geometry import whole
-from upscore.heads.grid import MOST_PIXELS
+from upscore.heads.argmax.result import label_dtype
+from upscore.heads.grid import MOST_PIXELS, Grid, choose_grid
 
 SIDES = ("depth", "height", "width")
+
+
+class Case(NamedTuple):
+    """What is asked for, checked."""
+
+    size: tuple[int, ...]
+    grid: Grid
+    nearest: Sequence[int]
+    regions: Sequence[int] | None
+    measure: str | None
+    backend: str
+
+    def dtype(self, classes: int) -> str:
+        """The type of the labels."""
+        return label_dtype(classes if self.regions is None else max(self.regions) + 1)
 
 
 def choose_size(source: tuple[int, ...], size: Any, scale: Any) -> tuple[int, ...]:
@@ -33,6 +50,34 @@ def choose_size(source: tuple[int, ...], size: Any, scale: Any) -> tuple[int, ..
         shape = " x ".join(map(str, source))
         raise ArgumentError(f"scale={scale!r} leaves no pixel of {shape} scores")
     return _bounded(result)
+
+
+def choose_coordinates(
+    coordinates: Any, size: Any, axes: int, align_corners: bool, stride: int | None
+) -> Grid:
+    """Return the grid that the public arguments name, that of `coordinates` if they are given."""
+    grid = choose_grid(align_corners, stride)
+    if coordinates is None:
+        return grid
+    if align_corners or stride is not None or size is None:
+        raise ArgumentError(
+            "coordinates go with size, and with none of scale, align_corners and stride"
+        )
+    try:
+        pairs = tuple((float(step), float(offset)) for step, offset in coordinates)
+    except (TypeError, ValueError):
+        pairs = ()
+    if len(pairs) != axes:
+        raise ArgumentTypeError(
+            f"coordinates must be (step, offset) for each of {axes} axes, not {coordinates!r}"
+        )
+    for step, offset in pairs:
+        if not 0 < step <= MOST_PIXELS or not abs(offset) <= MOST_PIXELS:
+            raise ArgumentError(
+                f"coordinates must have steps above 0 and finite offsets, not {(step, offset)}: "
+                "flip an axis of scores that runs the other way"
+            )
+    return Grid("affine", axes=pairs)
 
 
 def _bounded(size: tuple[int, ...]) -> tuple[int, ...]:

@@ -47,6 +47,15 @@ class Target(NamedTuple):
     cutoff: Any  # a class this far below the best one changes no confidence
 
 
+class Prepared(NamedTuple):
+    """What calls of one shape share."""
+
+    tasks: int  # of an image
+    nanoseconds: float  # that a task takes
+    plan: Packed
+    workspace: Workspace  # a thread's
+
+
 class Scratch(NamedTuple):
     """What a thread works with."""
 
@@ -70,40 +79,45 @@ def argmax(
     grid: Grid = HALF_PIXEL,
 ) -> None:
     """Write the labels of N x C x h x w scores in main memory and, if asked, their confidence."""
-    n, classes, h, w = scores.shape
     arrays = framework(scores)
-    line, offset, steps = line_of(arrays.memory(scores))
+    source = Source(*line_of(arrays.memory(scores)))
     target = arrays.memory(labels)
     aligned = target if target.flags.aligned else np.empty_like(target)
-    out, out_offset, out_steps = line_of(aligned)
-    real = np.dtype("float64" if line.dtype == np.float64 else "float32").type
-    H, W = labels.shape[1:]
-    tasks, plan, workspace = _prepare((h, w), (H, W), grid, classes, real.__name__)
+    real = real_of(source.scores)
+    classes = scores.shape[1]
+    prepared = prepare(scores.shape[2:], labels.shape[1:], grid, classes, real.__name__)
     cutoff = real(NEGLIGIBLE + math.log(classes) if measure in ("probability", "entropy") else 0)
     if confidence is not None:
         confidence = arrays.memory(confidence).reshape(-1)
-    work = NANOSECONDS_A_SCORE * classes * w * h + NANOSECONDS_A_LABEL * H * W
     share(
         LABEL_BANDS,
-        n * tasks,
-        Source(line, offset, steps),
-        plan,
-        Target(out, out_offset, out_steps, confidence, _code(measure), cutoff),
-        scratch=workspace,
-        least=math.ceil(WORTH_A_THREAD_NANOSECONDS * tasks / work),
+        len(scores) * prepared.tasks,
+        source,
+        prepared.plan,
+        Target(*line_of(aligned), confidence, _code(measure), cutoff),
+        scratch=prepared.workspace,
+        least=math.ceil(WORTH_A_THREAD_NANOSECONDS / prepared.nanoseconds),
         pieces=PIECES,
     )
     if aligned is not target:
         target[...] = aligned
 
 
+def real_of(scores: NDArray[Any]) -> Any:
+    """The type in which scores are computed: float64 for float64, else float32."""
+    return np.float64 if scores.dtype == np.float64 else np.float32
+
+
 @lru_cache(maxsize=8)
-def _prepare(
+def prepare(
     source: tuple[int, int], target: tuple[int, int], grid: Grid, classes: int, dtype: str
-) -> tuple[int, Packed, Workspace]:
-    """Return the tasks of an image, the plan, and what a thread works with: kept for more calls."""
+) -> Prepared:
+    """Plan the labels of `target` pixels from scores of `source`: kept for more calls."""
     plan = plan_labels(source, target, grid, classes, dtype)
-    return plan.tasks, packed(plan), Workspace(_scratch(plan, classes, dtype))
+    work = NANOSECONDS_A_SCORE * classes * math.prod(source)
+    work += NANOSECONDS_A_LABEL * math.prod(target)
+    workspace = Workspace(_scratch(plan, classes, dtype))
+    return Prepared(plan.tasks, work / plan.tasks, packed(plan), workspace)
 
 
 def _scratch(plan: Plan, classes: int, real: str) -> Scratch:

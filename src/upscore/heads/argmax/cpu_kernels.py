@@ -48,20 +48,28 @@ PROBABILITY, MARGIN, ENTROPY = (MEASURES.index(m) for m in ("probability", "marg
 @part(forceinline=True)
 def label_bands(first, last, scratch, source, plan, target):
     """Write the labels of tasks `first` to `last`: a task is a band of a strip of an image."""
-    bands, strips = plan.bands, plan.strips
+    strips = plan.strips
     scratch.cached[0] = scratch.cached[1] = -1
     for task in range(first, last):
-        image, rest = divmod(task, len(strips.left) * len(bands.low))
-        strip, band = divmod(rest, len(bands.low))
-        low, high = bands.low[band], bands.high[band]
-        _load_rows(scratch, source, plan, image, strip, low, high)
-        at = plan.classes * plan.pitch
-        upper = (low & 1) * at - strips.left[strip]
-        lower = (high & 1) * at - strips.left[strip]
-        finite = scratch.finite[low & 1] and scratch.finite[high & 1]
+        image, strip, band, upper, lower, finite = load_band(scratch, source, plan, task)
         for chunk in range(strips.first[strip], strips.last[strip]):
-            _label_chunk(scratch, plan, target, band, chunk, upper, lower, finite)
+            label_chunk(scratch, plan, target, band, chunk, upper, lower, finite)
             _write_chunk(scratch, plan, target, image, band, chunk)
+
+
+@part(inline="always")
+def load_band(scratch, source, plan, task):
+    """Load the source rows of a task: return its place, where they are, and if all is finite."""
+    bands, strips = plan.bands, plan.strips
+    image, rest = divmod(task, len(strips.left) * len(bands.low))
+    strip, band = divmod(rest, len(bands.low))
+    low, high = bands.low[band], bands.high[band]
+    _load_rows(scratch, source, plan, image, strip, low, high)
+    at = plan.classes * plan.pitch
+    upper = (low & 1) * at - strips.left[strip]
+    lower = (high & 1) * at - strips.left[strip]
+    finite = scratch.finite[low & 1] and scratch.finite[high & 1]
+    return image, strip, band, upper, lower, finite
 
 
 @part(inline="always")
@@ -115,7 +123,7 @@ def _load_row(source, plan, at, width, rows, to):
 
 
 @part(inline="always")
-def _label_chunk(scratch, plan, target, band, chunk, upper, lower, finite):
+def label_chunk(scratch, plan, target, band, chunk, upper, lower, finite):
     """Write the labels and the confidence of a chunk to the tiles."""
     first = plan.chunks.first[chunk]
     pruned = finite and plan.taps > 0

@@ -89,13 +89,13 @@ def plan_labels(
     source: tuple[int, int], target: tuple[int, int], grid: Grid, classes: int, dtype: str
 ) -> Plan:
     """Return the plan for scores of `source` pixels and labels of `target`."""
-    low, high, weight = positions(grid, source[0], target[0])
+    low, high, weight = positions(grid.along(-2), source[0], target[0])
     bands = _bands(low, high)
     row_weight = np.pad(weight, (0, ROWS_AT_A_TIME - 1), "edge").astype(dtype)
 
     # The columns, padded to whole blocks by repeating the last one.
     pad = (0, -target[1] % LANES)
-    low, high, weight = positions(grid, source[1], target[1])
+    low, high, weight = positions(grid.along(-1), source[1], target[1])
     columns = Columns(
         np.pad(low, pad, "edge"), np.pad(high, pad, "edge"), np.pad(weight, pad, "edge")
     )

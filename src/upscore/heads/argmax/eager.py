@@ -54,8 +54,7 @@ def _argmax_tensors(
     import torch
 
     with torch.no_grad():
-        _, height, width = labels.shape
-        full = interpolate_tensor(widened(scores), (height, width), grid)
+        full = interpolate_tensor(widened(scores), tuple(labels.shape[1:]), grid)
         labels.copy_(full.argmax(1))
         if confidence is not None and measure is not None:
             confidence.copy_(_confidence_of_tensor(full, measure))

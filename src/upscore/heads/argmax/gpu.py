@@ -29,8 +29,8 @@ def argmax(
     H, W = labels.shape[1:]
     with launching(scores):
         dtype = compute_dtype(scores)
-        x = sampling(w, W, grid, dtype, scores.device, positions)
-        y = sampling(h, H, grid, dtype, scores.device, positions)
+        x = sampling(w, W, grid.along(-1), dtype, scores.device, positions)
+        y = sampling(h, H, grid.along(-2), dtype, scores.device, positions)
         tiles = triton.cdiv(W, COLUMNS)
         # With fewer than four pixels a cell, bounding costs about as much as it saves.
         bounded = measure is None and classes > 2 and x.most * y.most >= 4

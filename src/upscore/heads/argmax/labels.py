@@ -9,13 +9,16 @@ from upscore.heads.grid import Grid
 
 def make_labels(
     scores: Any,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     grid: Grid,
     measure: str | None,
     backend: str,
     labels: Any = None,
 ) -> tuple[Any, Any]:
-    """Return N x H x W labels, new ones or those given, and the confidence (or None)."""
+    """Return N x H x W labels, new ones or those given, and the confidence (or None).
+
+    "eager" takes tensors of volumes too.
+    """
     arrays = framework(scores)
     shape = (len(scores), *size)
     if labels is None:

@@ -1,20 +1,16 @@
 """Cross-entropy at full resolution: the public function and its checks."""
 
-from typing import Any, Literal, get_args
-
-import numpy as np
+from typing import Any
 
 from upscore.arrays import framework
-from upscore.errors import ArgumentError
-from upscore.geometry import whole
-from upscore.heads.backend import check_scores, choose_backend
+from upscore.heads.backend import check_images_or_volumes, choose_backend
 from upscore.heads.cross_entropy import eager
+from upscore.heads.cross_entropy.hardness import check_hardness, harden
 from upscore.heads.cross_entropy.options import Options
-from upscore.heads.cross_entropy.target import check_target, check_weight
-from upscore.heads.grid import choose_grid
-
-Reduction = Literal["mean", "sum", "none"]
-REDUCTIONS: tuple[str, ...] = get_args(Reduction)
+from upscore.heads.grid import choose_grid, widened
+from upscore.heads.reduction import Reduction, check_reduction
+from upscore.heads.target import check_ignore_index, check_target, check_weight
+from upscore.heads.volumes import as_images
 
 
 def cross_entropy(
@@ -24,6 +20,9 @@ def cross_entropy(
     ignore_index: int = 255,
     weight: Any = None,
     label_smoothing: float = 0.0,
+    focal: float = 0.0,
+    z_loss: float = 0.0,
+    top_k: float = 1.0,
     reduction: Reduction = "mean",
     align_corners: bool = False,
     stride: int | None = None,
@@ -39,23 +38,31 @@ def cross_entropy(
 
     Args:
         scores: N x C x h x w or C x h x w torch tensor or NumPy array, float32, float16, bfloat16
-            or float64 (computed in float64), of any strides.
-        target: N x H x W or H x W class numbers, uint8, int16, int32 or int64, a tensor or array
-            like the scores and on their device; any size, larger or smaller than the scores.
+            or float64 (computed in float64), of any strides; of volumes N x C x d x h x w
+            (`mode="trilinear"`).
+        target: N x H x W or H x W class numbers (N x D x H x W of volumes), uint8, int16, int32 or
+            int64, a tensor or array like the scores and on their device; any size, larger or
+            smaller than the scores.
         ignore_index: the label of pixels that count for nothing.
         weight: C numbers, what a pixel of each class counts for; not differentiated.
         label_smoothing: 0 to 1, the part of the target that is spread over all classes.
+        focal: gamma of the focal loss (Lin et al. 2017): each loss times `(1 - p) ** gamma` with
+            the label's probability p. Not with label smoothing.
+        z_loss: what the square of `logsumexp` of each pixel's scores counts for, which holds it
+            near 0 (1e-4 in PaLM); added to the pixel's loss, whatever its weight.
+        top_k: above 0 to 1, the share of all pixels that counts, those of the largest losses (hard
+            example mining; nnU-Net's `TopKLoss(k=10)` is 0.1). Their mean is then not weighted.
         reduction: "mean" divides the sum by the summed weight of the pixels' labels; "none" gives
             every pixel's loss, 0 where ignored.
         align_corners: as in `F.interpolate`.
-        stride: sample on the grid of the FCN instead, as in `upscore.argmax`.
+        stride: sample on the grid of the FCN instead, as in `upscore.argmax`. Not for volumes.
         backend: "eager" (the expression above), "cpu" (Numba), "gpu" (Triton), or "auto", as in
             `upscore.argmax`.
 
     Returns:
         The loss, float64 for float64 scores, else float32, autocast or not: a tensor without
         dimensions that can be differentiated once with respect to the scores, for arrays a float;
-        N x H x W or H x W losses for `reduction="none"`.
+        losses of the target's shape for `reduction="none"`.
 
     Raises:
         ValueError, TypeError: an argument does not fit; the message says which and why. For a label
@@ -67,38 +74,41 @@ def cross_entropy(
     >>> round(cross_entropy(scores, target), 4)
     0.0648
     """
-    batch = check_scores(scores)
-    target = check_target(scores, target)
-    whole("ignore_index", ignore_index, -(2**63))
-    if not 0 <= label_smoothing <= 1:
-        raise ArgumentError(f"label_smoothing must be from 0 to 1, not {label_smoothing!r}")
-    if reduction not in REDUCTIONS:
-        raise ArgumentError(f"reduction must be one of {REDUCTIONS}, not {reduction!r}")
+    batch = check_images_or_volumes(scores)
+    labels = check_target(scores, target)
+    check_ignore_index(ignore_index)
+    check_reduction(reduction)
+    hardness = check_hardness(focal, z_loss, top_k, label_smoothing, reduction)
+    weight = check_weight(batch, weight)
+    backend = choose_backend(batch, backend)
     grid = choose_grid(align_corners, stride)
-    options = Options(ignore_index, label_smoothing, grid, reduction == "none")
-    losses, total = _sums(
-        choose_backend(batch, backend),
-        batch,
-        target if target.ndim == 3 else target[None],
-        check_weight(batch, weight),
-        options,
-    )
+    labels = labels if scores.ndim > 3 else labels[None]
+    if scores.ndim == 5:
+        batch, labels = as_images(batch, grid, backend, ignore_index, labels)
+    per_pixel = reduction == "none" or hardness is not None
+    mean = reduction == "mean" and not per_pixel
+    options = Options(ignore_index, label_smoothing, grid, per_pixel, mean, z_loss > 0)
+    found = _found(backend, batch, labels, None if focal else weight, options)
+    losses = found[0]
+    if hardness is not None:
+        losses = harden(hardness, found, labels, weight, ignore_index)
     if reduction == "none":
-        return losses if scores.ndim == 4 else losses[0]
-    loss = losses if reduction == "sum" else losses / (total + (total == 0))
-    return float(loss) if framework(scores).name == "numpy" else loss
+        if backend == "eager" and framework(scores).name == "numpy":
+            losses = losses.astype(widened(scores).dtype)
+        return losses.reshape(target.shape)
+    return float(losses) if framework(scores).name == "numpy" else losses
 
 
-def _sums(backend: str, scores: Any, target: Any, weight: Any, options: Options) -> tuple[Any, Any]:
-    """Return the pixels' losses or their sum, and their weight."""
+def _found(
+    backend: str, scores: Any, target: Any, weight: Any, options: Options
+) -> tuple[Any, Any, Any]:
+    """Return the losses as the options say, their weight, and the log-sums if asked for."""
     if backend == "eager":
         return eager.cross_entropy(scores, target, weight, options)
     if framework(scores).name == "numpy":
         from upscore.heads.cross_entropy import cpu
 
-        scores = scores.astype(np.promote_types(scores.dtype, np.float32), copy=False)
-        losses, total, _ = cpu.cross_entropy(scores, target, weight, options=options)
-        return losses, total
+        return cpu.cross_entropy(widened(scores), target, weight, options=options)[:3]
     from upscore.heads.cross_entropy import torch_op
 
     return torch_op.losses(scores, target, weight, options, backend)

@@ -1,18 +1,14 @@
-"""The loss and its gradient on the CPU: the launcher of the kernel.
-
-The image is cut into strips of source rows. A strip owns its source rows and is worked through by
-one thread, chunk of columns by chunk of columns, from top to bottom; what it adds to the first row
-of the next strip is kept aside and added at the end. No sum depends on the number of threads.
-"""
+"""The loss and its gradient on the CPU: the launcher of the kernel."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from upscore.heads.cross_entropy.cpu_plan import ROWS, chunk_columns, plan_loss
 from upscore.heads.cross_entropy.options import Options
-from upscore.heads.cross_entropy.target import check_labels
+from upscore.heads.strips.launch import add_spill, prepare
+from upscore.heads.strips.plan import ROWS, chunk_columns
+from upscore.heads.target import check_labels
 from upscore.kernels.launch import Kernel
 from upscore.kernels.threads import share
 
@@ -25,6 +21,7 @@ class Case(NamedTuple):
     scores: NDArray[Any]  # N x C x h x w
     target: NDArray[Any]  # N x H x W
     factor: NDArray[Any]  # N x H x W, of each pixel's loss, or empty: all ones
+    tilt: NDArray[Any]  # N x H x W, of each pixel's logarithm of summed exponentials, or empty
     ignore_index: int
     weight: NDArray[Any]  # of each class
     own: NDArray[Any]  # ... times the part of the target that is the label's
@@ -35,6 +32,7 @@ class Result(NamedTuple):
     """What the kernel writes; arrays that nobody asked for are empty."""
 
     losses: NDArray[Any]  # N x H x W
+    log_sums: NDArray[Any]  # N x H x W
     gradient: NDArray[Any]  # N x C x h x w
     spill: NDArray[Any]  # strips x C x w: what a strip adds to the first row of the next
     sums: NDArray[np.float64]  # strips x 3: loss, weight, labels that are no class
@@ -66,24 +64,23 @@ def cross_entropy(
     target: NDArray[Any],
     weight: NDArray[Any] | None,
     factor: NDArray[Any] | None = None,
+    tilt: NDArray[Any] | None = None,
     *,
     options: Options,
     with_gradient: bool = False,
-) -> tuple[Any, float, NDArray[Any]]:
-    """Return the pixels' losses (N x H x W) or their sum, the pixels' weight, and the gradient.
-
-    The gradient is that of the sum of the losses times `factor`, to the scores (N x C x h x w).
-    """
+) -> tuple[Any, float, NDArray[Any], NDArray[Any]]:
+    """Return the losses, the pixels' weight, log-sums and the gradient, as `torch_op` does."""
     N, C, h, w = scores.shape
     _, H, W = target.shape
     dtype, smoothing = scores.dtype, options.label_smoothing
-    plan = plan_loss((h, w), (H, W), options.grid, dtype)
-    tasks = N * len(plan.strips.top)
+    bottoms, plan, workspace = prepare((h, w), (H, W), options.grid, C, dtype, _scratch)
+    tasks = N * len(bottoms)
     weight = np.ones(C, dtype) if weight is None else weight.astype(dtype)
     case = Case(
         np.ascontiguousarray(scores),
         np.ascontiguousarray(target),
-        np.empty((1, 0, 0), dtype) if factor is None else np.ascontiguousarray(factor, dtype),
+        _or_empty(factor, dtype),
+        _or_empty(tilt, dtype),
         options.ignore_index,
         weight,
         (1 - smoothing) * weight,
@@ -91,19 +88,26 @@ def cross_entropy(
     )
     result = Result(
         np.empty((N, H, W) if options.per_pixel else (1, 0, 0), dtype),
+        np.empty((N, H, W) if options.log_sums else (1, 0, 0), dtype),
         np.empty(scores.shape if with_gradient else (0, 0, 0, 0), dtype),
         np.empty((tasks, C, w) if with_gradient else (tasks, 0, 0), dtype),
-        np.empty((tasks, 3)),
+        np.zeros((tasks, 3)),
     )
-    share(STRIPS, tasks, case, plan, result, scratch=lambda: _scratch(C, dtype))
-    if result.sums[:, 2].any():
+    share(STRIPS, tasks, case, plan, result, scratch=workspace)
+    loss, count, wrong = result.sums.sum(0)
+    if wrong:
         check_labels(target, C, options.ignore_index)
     if with_gradient:
-        inner = plan.strips.bottom[:-1]
-        parts = result.spill.reshape(N, len(inner) + 1, C, w)[:, :-1]
-        result.gradient[:, :, inner] += parts.transpose(0, 2, 1, 3)
-    loss, count, _ = result.sums.sum(0)
-    return result.losses if options.per_pixel else loss, count, result.gradient
+        add_spill(bottoms, result.spill, result.gradient)
+    if options.mean:
+        loss /= count or 1
+        result.gradient[...] /= dtype.type(count or 1)
+    losses = result.losses if options.per_pixel else loss
+    return losses, count, result.log_sums, result.gradient
+
+
+def _or_empty(numbers: NDArray[Any] | None, dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.empty((1, 0, 0), dtype) if numbers is None else np.ascontiguousarray(numbers, dtype)
 
 
 def _scratch(classes: int, dtype: np.dtype[Any]) -> Scratch:

@@ -14,8 +14,8 @@ import triton
 import triton.language as tl
 
 from upscore.heads.cross_entropy.options import Options
-from upscore.heads.cross_entropy.target import check_labels
 from upscore.heads.gpu import COLUMNS, compute_dtype, launching, lerp, read, rows_per_tile, sampling
+from upscore.heads.target import check_labels, counted
 
 # The source pixels a gradient program owns, and the outputs of a row it visits at a time.
 _PATCH_ROWS = 8
@@ -28,21 +28,21 @@ def cross_entropy(
     target: torch.Tensor,
     weight: torch.Tensor | None,
     factor: torch.Tensor | None = None,
+    tilt: torch.Tensor | None = None,
     *,
     options: Options,
     with_gradient: bool,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Return the pixels' losses (N x H x W) or their sum, the pixels' weight, and the gradient.
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Return the losses, the pixels' weight, log-sums and the gradient, as `torch_op` does.
 
-    The gradient is that of the sum of the losses times `factor`, to the scores, in the type of the
-    computation. A label that is neither a class nor `ignore_index` reads nothing out of bounds;
+    A label that is neither a class nor `ignore_index` reads nothing out of bounds;
     each program counts them, and asking whether there are any is the one time that the host waits
     for the device. While a CUDA graph is captured it cannot wait: such a label then makes the loss
     NaN.
     """
     batch, classes, h, w = scores.shape
     H, W = target.shape[1:]
-    ignore_index, label_smoothing, grid, per_pixel = options
+    ignore_index, label_smoothing, grid, per_pixel, mean, log_sums = options
     with launching(scores):
         dtype, device = compute_dtype(scores), scores.device
         x = sampling(w, W, grid, dtype, device)
@@ -74,6 +74,8 @@ def cross_entropy(
         if with_gradient:
             factor = torch.ones((), dtype=dtype, device=device) if factor is None else factor
             factor = factor.to(dtype).expand(batch, H, W)
+            tilted = tilt is not None
+            tilt = tilt.to(dtype) if tilt is not None else factor
             gradient = torch.empty((batch, classes, h, w), dtype=dtype, device=device)
             block = min(16, triton.next_power_of_2(classes))
             blocks = triton.cdiv(classes, block)
@@ -82,12 +84,14 @@ def cross_entropy(
                 scores,
                 target,
                 *factors,
-                *(log_sum, factor, gradient),
+                *(log_sum, factor, tilt, gradient),
                 *(x.low, x.weight, x.edges, y.weight, y.edges),
                 *(classes, h, w, H, W, blocks, strips, patches, ignore_index),
                 *scores.stride(),
                 *target.stride(),
                 *factor.stride(),
+                *tilt.stride(),
+                TILTED=tilted,
                 SMOOTHED=label_smoothing > 0,
                 CLASSES=block,
                 PATCH_ROWS=_PATCH_ROWS,
@@ -99,7 +103,13 @@ def cross_entropy(
         capturing = scores.is_cuda and torch.cuda.is_current_stream_capturing()
         if not capturing and faults.any():
             check_labels(target, classes, ignore_index)
-        return losses if per_pixel else _sum(losses), _sum(totals), gradient
+        kept = log_sum.where(counted(target, ignore_index), 0) if log_sums else None
+        found, total = losses if per_pixel else _sum(losses), _sum(totals)
+        if mean:
+            found /= total + (total == 0)
+            if gradient is not None:
+                gradient /= total + (total == 0)
+        return found, total, kept, gradient
 
 
 def _factors(
@@ -247,6 +257,7 @@ def _gradient(
     every_class,
     log_sum,
     factor,
+    tilt,
     gradient,
     x_low,
     x_weight,
@@ -272,6 +283,10 @@ def _gradient(
     factor_n,
     factor_y,
     factor_x,
+    tilt_n,
+    tilt_y,
+    tilt_x,
+    TILTED: tl.constexpr,
     SMOOTHED: tl.constexpr,
     CLASSES: tl.constexpr,
     PATCH_ROWS: tl.constexpr,
@@ -326,9 +341,13 @@ def _gradient(
                 at = factor + image * factor_n + row * factor_y + column * factor_x
                 times = tl.where(counted, tl.load(at), 0)
                 own = times * tl.load(factors + classes + tl.maximum(label, 0))
+                mass = own + times * every
+                if TILTED:
+                    at = tilt + image * tilt_n + row * tilt_y + column * tilt_x
+                    mass += tl.where(counted, tl.load(at), 0)
                 logarithm = tl.load(log_sum + (image * H + row) * W + column)
                 p = tl.exp(lerp(top, bottom, down) - logarithm)
-                g = (own + times * every) * p - tl.where(label == c[:, None], own, 0)
+                g = mass * p - tl.where(label == c[:, None], own, 0)
                 if SMOOTHED:
                     g -= times * own_share
                 top_sum += (1 - down) * g

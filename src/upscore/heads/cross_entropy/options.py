@@ -11,4 +11,6 @@ class Options(NamedTuple):
     ignore_index: int
     label_smoothing: float
     grid: Grid
-    per_pixel: bool  # a loss for each pixel instead of their sum
+    per_pixel: bool = False  # a loss for each pixel instead of their sum
+    mean: bool = False  # the sum over the summed weight of the pixels
+    log_sums: bool = False  # and the logarithm of each pixel's summed exponentials

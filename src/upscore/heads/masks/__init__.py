@@ -3,21 +3,20 @@
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from upscore.arrays import framework
 from upscore.errors import ArgumentError, ArgumentTypeError
-from upscore.geometry import whole
 from upscore.heads.backend import check_dtype, choose_backend
-from upscore.heads.grid import MOST_PIXELS, choose_grid
+from upscore.heads.grid import Grid, choose_grid
+from upscore.heads.masks.arguments import check_pair, check_steps
 from upscore.heads.masks.pasting import pasted, rimmed, turned
-from upscore.heads.masks.result import Masks, areas_of
-from upscore.heads.masks.sampling import Boxes, Indices, Sampling, resized, windowed
+from upscore.heads.masks.result import Masks, stability_of
+from upscore.heads.masks.sampling import Boxes, Sampling, resized, windowed
 
 __all__ = ["Masks", "masks"]
 
 Paste = Literal["aligned", "torchvision"]
-BACKENDS = ("auto", "eager", "cpu")
-MOST_SIDE = (1 << 31) - 1  # the kernel numbers rows with 32 bits
 MOST_LIMIT = 1e38  # no float32 is much larger
 
 
@@ -63,8 +62,9 @@ def masks(
             `y0 <= y < y1` are unset, as by the `crop_mask` of Ultralytics.
         stability: also measure how much of each mask stays as the threshold moves by so much up
             and down: see `Masks.stability`.
-        backend: "eager" (the expression above, mask by mask), "cpu" (Numba), or "auto": "cpu" for
-            arrays and CPU tensors where Numba is installed, else "eager".
+        backend: "eager" (the expression above, mask by mask), "cpu" (Numba), "gpu" (Triton), or
+            "auto": "cpu" for arrays and CPU tensors where Numba is installed, "gpu" for CUDA
+            tensors where Triton is, else "eager".
 
     Returns:
         `Masks`: `.dense()`, `.rle()`, `.boxes`, `.areas`, `.polygons()`, `.label_map()` and more.
@@ -84,12 +84,14 @@ def masks(
     """
     batch = _check_scores(scores)
     batch = framework(batch).detached(batch)
-    size = _pair("size", size)
+    size = check_pair("size", size)
     limits = _limits(batch, threshold, stability, inclusive)
     if paste not in get_args(Paste):
         raise ArgumentError(f"paste must be one of {get_args(Paste)}, not {paste!r}")
     if boxes is None:
-        sampling = _resized(batch, size, through, crop, align_corners)
+        source, grid = tuple(batch.shape[1:]), choose_grid(align_corners, None)
+        through, crop = check_steps(source, through, crop)
+        sampling = resized(len(batch), source, through, crop, size, grid)
     elif through is not None or crop is not None or align_corners:
         raise ArgumentError("boxes go with none of through, crop and align_corners")
     elif min(limits) < 0:
@@ -105,28 +107,40 @@ def masks(
         batch = rimmed(batch)
     if within is not None:
         sampling = windowed(sampling, _check_boxes("within", within, len(batch)), size)
-    found = [
-        _find(choose_backend(batch, backend, BACKENDS), batch, sampling, size, limit)
-        for limit in limits
-    ]
+    case = choose_backend(batch, backend), batch, sampling, size
     stable = None
     if stability is not None:
-        higher, lower = (areas_of(*one) for one in found[1:])
-        with np.errstate(invalid="ignore"):
-            stable = (higher / lower).astype(np.float32)
-    like = framework(batch).empty(batch, (0,), "bool")
-    return Masks(size, *found[0], like=like, stability=stable)
+        stable = stability_of(*(_find(*case, limit) for limit in limits[1:]))
+    return _find(*case, limits[0], stable)
+
+
+def masks_above_zero(scores: Any, size: tuple[int, int], grid: Grid, backend: str) -> Masks:
+    """Return the masks of checked N x h x w scores by a chosen backend, on any grid."""
+    sampling = resized(len(scores), tuple(scores.shape[1:]), None, None, size, grid)
+    return _find(backend, scores, sampling, size, 0.0)
 
 
 def _find(
-    backend: str, scores: Any, sampling: Sampling, size: tuple[int, int], limit: float
-) -> tuple[Indices, Indices]:
-    """Return the runs of scores above a limit, and where each mask's begin."""
+    backend: str,
+    scores: Any,
+    sampling: Sampling,
+    size: tuple[int, int],
+    limit: float,
+    stability: NDArray[np.float32] | None = None,
+) -> Masks:
+    """Return the masks of scores above a limit."""
+    like = framework(scores).empty(scores, (0,), "bool")
+    case = scores, sampling, size, limit
+    if backend == "gpu" and len(scores):
+        from upscore.heads.masks import gpu
+        from upscore.heads.masks.gpu_result import DeviceMasks
+
+        return DeviceMasks(size, *gpu.find_runs(*case), like=like, stability=stability)
     if backend == "cpu" and len(scores):
         from upscore.heads.masks.cpu import find_runs
     else:
         from upscore.heads.masks.eager import find_runs
-    return find_runs(scores, sampling, size, limit)
+    return Masks(size, *find_runs(*case), like=like, stability=stability)
 
 
 def _check_scores(scores: Any) -> Any:
@@ -143,21 +157,6 @@ def _check_scores(scores: Any) -> Any:
     if not scores.shape[1] or not scores.shape[2]:
         raise ArgumentError(f"scores of shape {shape} hold no pixel to sample")
     return scores
-
-
-def _pair(name: str, value: Any) -> tuple[int, int]:
-    """Return a height and a width."""
-    try:
-        height, width = value
-    except (TypeError, ValueError):
-        raise ArgumentTypeError(f"{name} must be (height, width), not {value!r}") from None
-    height, width = whole(f"height of {name}", height, 1), whole(f"width of {name}", width, 1)
-    if max(height, width) > MOST_SIDE or height * width > MOST_PIXELS:
-        raise ArgumentError(
-            f"{name}={height} x {width} is more than {MOST_PIXELS:,} pixels or {MOST_SIDE:,} on a "
-            "side; make it smaller"
-        )
-    return height, width
 
 
 def _limits(
@@ -184,33 +183,6 @@ def _limits(
         float(np.nextafter(real(limit), real(-np.inf)) if inclusive else real(limit))
         for limit in limits
     )
-
-
-def _resized(
-    scores: Any, size: tuple[int, int], through: Any, crop: Any, align_corners: bool
-) -> Sampling:
-    """Check what is resized to what."""
-    source = tuple(scores.shape[1:])
-    if through is not None:
-        through = _pair("through", through)
-    if crop is not None:
-        whole_picture = through or source
-        try:
-            top, left, height, width = (0, 0, *crop) if len(crop) == 2 else crop
-        except (TypeError, ValueError):
-            raise ArgumentTypeError(
-                f"crop must be (height, width) or (top, left, height, width), not {crop!r}"
-            ) from None
-        top, left = whole("top", top, 0), whole("left", left, 0)
-        height, width = _pair("crop", (height, width))
-        if top + height > whole_picture[0] or left + width > whole_picture[1]:
-            raise ArgumentError(
-                f"crop={crop!r} reaches beyond the {whole_picture[0]} x {whole_picture[1]} pixels "
-                "that it is cut from"
-            )
-        crop = (top, left, height, width)
-    grid = choose_grid(align_corners, None)
-    return resized(len(scores), source, through, crop, size, grid)
 
 
 def _check_boxes(name: str, boxes: Any, number: int) -> Boxes:

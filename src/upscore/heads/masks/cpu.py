@@ -70,7 +70,7 @@ def find_runs(
 
     found, counts = [], np.empty(tasks, np.int64)
     for first, last in _groups(most):
-        ends = np.cumsum(most[first:last])
+        ends = most[first:last].cumsum()
         starts = np.zeros(tasks, np.int64)
         starts[first:last] = ends - most[first:last]
         runs = np.empty(2 * int(ends[-1]), np.int64)
@@ -118,10 +118,10 @@ def _groups(most: Indices) -> list[tuple[int, int]]:
 
 def _joined(runs: Indices, counts: Indices, plan: Plan) -> tuple[Indices, Indices]:
     """Join runs that go on from one share of a mask to the next."""
-    mask = np.repeat(np.arange(len(counts)) // plan.shares, counts)
+    mask = (np.arange(len(counts)) // plan.shares).repeat(counts)
     if plan.shares > 1 and len(runs):
         goes_on = (runs[:-1, 1] == runs[1:, 0]) & (mask[:-1] == mask[1:])
         starts = np.flatnonzero(~np.append(False, goes_on))
         ends = np.flatnonzero(~np.append(goes_on, False))
         runs, mask = np.stack((runs[starts, 0], runs[ends, 1]), 1), mask[starts]
-    return runs, np.searchsorted(mask, np.arange(len(counts) // plan.shares + 1))
+    return runs, mask.searchsorted(np.arange(len(counts) // plan.shares + 1))

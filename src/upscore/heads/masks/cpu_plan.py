@@ -116,10 +116,7 @@ def plan_masks(
 def _bands(axis: Axis, dtype: str) -> tuple[Bands, Indices]:
     """Gather the output rows that blend the same two; tell where each part's bands begin."""
     low, high, _ = axis.outer
-    new = np.diff(low, prepend=-1) != 0
-    lengths = np.diff(axis.starts)
-    new[axis.starts[:-1][lengths > 0]] = True
-    begin = np.flatnonzero(new)
+    begin = axis.bands()
     starts = np.searchsorted(begin, axis.starts)
     # From places in the list to rows of the mask.
     shift = np.repeat(axis.first - axis.starts[:-1], np.diff(starts))

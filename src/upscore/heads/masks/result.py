@@ -16,12 +16,6 @@ from upscore.heads.masks.sampling import Indices
 from upscore.kernels import NUMBA_IS_INSTALLED
 
 
-def areas_of(runs: Indices, offsets: Indices) -> Indices:
-    """The pixels of each mask."""
-    ends: Indices = np.append(0, np.cumsum(runs[:, 1] - runs[:, 0]))[offsets]
-    return ends[1:] - ends[:-1]
-
-
 class Masks:
     """Masks at full resolution, kept as runs of pixels down their columns.
 
@@ -31,22 +25,20 @@ class Masks:
 
     Attributes:
         size: height and width.
-        runs: R x 2 int64, the first pixel of each run and the one after its last. Pixel (y, x) is
-            number `x * height + y`. Runs of a mask ascend and do not touch.
         offsets: N + 1 int64; the runs of mask i are `runs[offsets[i] : offsets[i + 1]]`.
     """
 
     def __init__(
         self,
         size: tuple[int, int],
-        runs: Indices,
+        runs: Any,
         offsets: Indices,
         *,
         like: Any = None,
         stability: NDArray[np.float32] | None = None,
     ) -> None:
         """`like` is an array or tensor; what the masks give out is like it."""
-        self.size, self.runs, self.offsets = size, runs, offsets
+        self.size, self._found, self.offsets = size, runs, offsets
         self._like = np.empty(0) if like is None else like
         self._stability = stability
 
@@ -54,7 +46,7 @@ class Masks:
         return len(self.offsets) - 1
 
     def __repr__(self) -> str:
-        return f"<{len(self)} masks of {self.size[0]} x {self.size[1]}, {len(self.runs)} runs>"
+        return f"<{len(self)} masks of {self.size[0]} x {self.size[1]}, {self.offsets[-1]} runs>"
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
@@ -75,7 +67,7 @@ class Masks:
         numbers: Indices = np.arange(len(self))[which]
         if numbers.ndim != 1:
             raise ArgumentError(f"{name} must have one dimension, not {which.ndim}")
-        return numbers
+        return np.ascontiguousarray(numbers)  # a slice may go backwards
 
     def _some(self, masks: Indices) -> "Masks":
         lengths = np.diff(self.offsets)[masks]
@@ -83,6 +75,14 @@ class Masks:
         runs = np.arange(offsets[-1]) + np.repeat(self.offsets[masks] - offsets[:-1], lengths)
         stability = None if self._stability is None else self._stability[masks]
         return Masks(self.size, self.runs[runs], offsets, like=self._like, stability=stability)
+
+    @cached_property
+    def runs(self) -> Indices:
+        """R x 2 int64, the first pixel of each run and the one after its last.
+
+        Pixel (y, x) is number `x * height + y`. Runs of a mask ascend and do not touch.
+        """
+        return framework(self._found).numpy(self._found)
 
     @property
     def areas(self) -> Any:
@@ -111,19 +111,12 @@ class Masks:
 
     def dense(self, out: Any = None) -> Any:
         """Return N x H x W bool, or write to `out`, bool or uint8 of that shape."""
-        shape = (len(self), *self.size)
         if out is None:
-            canvas = np.zeros(shape, bool)
+            canvas = np.zeros((len(self), *self.size), bool)
             self._paint(canvas, fresh=True)
             return self._placed(canvas)
-        arrays = framework(out, "out")
-        if tuple(out.shape) != shape or arrays.dtype(out) not in ("bool", "uint8"):
-            raise ArgumentError(
-                f"out must be bool or uint8 of shape {shape}, "
-                f"not {arrays.dtype(out)} of {tuple(out.shape)}"
-            )
-        if not arrays.writeable(out):
-            raise ArgumentError("out is read-only: give an array that can be written")
+        self._check_out(out)
+        arrays = framework(out)
         if arrays.device(out) == "cpu" and arrays.memory(out).flags.c_contiguous:
             self._paint(arrays.memory(out), fresh=False)
         else:
@@ -186,9 +179,20 @@ class Masks:
                 columns[self._column_pixels(i)] = i
         return self._placed(np.ascontiguousarray(columns.reshape(width, height).T))
 
+    def _check_out(self, out: Any) -> None:
+        shape, arrays = (len(self), *self.size), framework(out, "out")
+        if tuple(out.shape) != shape or arrays.dtype(out) not in ("bool", "uint8"):
+            raise ArgumentError(
+                f"out must be bool or uint8 of shape {shape}, "
+                f"not {arrays.dtype(out)} of {tuple(out.shape)}"
+            )
+        if not arrays.writeable(out):
+            raise ArgumentError("out is read-only: give an array that can be written")
+
     @cached_property
     def _areas(self) -> Indices:
-        return areas_of(self.runs, self.offsets)
+        ends: Indices = np.append(0, np.cumsum(self.runs[:, 1] - self.runs[:, 0]))[self.offsets]
+        return ends[1:] - ends[:-1]
 
     @cached_property
     def _boxes(self) -> Indices:
@@ -243,3 +247,9 @@ class Masks:
 
     def _placed(self, numbers: NDArray[Any]) -> Any:
         return framework(self._like).placed(self._like, numbers)
+
+
+def stability_of(higher: Masks, lower: Masks) -> NDArray[np.float32]:
+    """How much of each mask stays, from those above a higher and a lower threshold."""
+    with np.errstate(invalid="ignore"):
+        return (higher._areas / lower._areas).astype(np.float32)

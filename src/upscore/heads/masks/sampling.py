@@ -42,6 +42,12 @@ class Axis(NamedTuple):
         offset = int(self.starts[part] - self.first[part])
         return self.outer.part(offset + first, offset + last)
 
+    def bands(self) -> Indices:
+        """Where in `outer` the bands begin: the pixels of a part between the same two."""
+        new = np.diff(self.outer.low, prepend=-1) != 0
+        new[self.starts[:-1][np.diff(self.starts) > 0]] = True
+        return np.flatnonzero(new)
+
 
 @dataclass(frozen=True, eq=False)  # told apart by identity: plans are kept for it
 class Sampling:
@@ -65,9 +71,10 @@ def resized(
     """Resize to `through`, keep `crop` (top, left, height, width) of that, resize to `size`."""
     axes = []
     for i in (0, 1):
-        inner = None if through is None else Linear(*positions(grid, source[i], through[i]))
+        own = grid.along(i - 2)
+        inner = None if through is None else Linear(*positions(own, source[i], through[i]))
         start, length = (0, (through or source)[i]) if crop is None else (crop[i], crop[2 + i])
-        low, high, weight = positions(grid, length, size[i])
+        low, high, weight = positions(own, length, size[i])
         outer = Linear(low + start, high + start, weight)
         axes.append(Axis(np.zeros(1, np.int64), np.array([0, size[i]]), outer, inner))
     windows = np.tile(np.array([0, 0, size[1], size[0]], np.int64), (number, 1))

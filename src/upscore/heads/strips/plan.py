@@ -1,6 +1,5 @@
-"""How an image is cut up for the loss on the CPU: strips, blocks and chunks as plain arrays."""
+"""How an image is cut up for a loss on the CPU: strips, blocks and chunks as plain arrays."""
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +42,7 @@ class Columns(NamedTuple):
     high: NDArray[np.uint32]
     left: NDArray[Any]
     right: NDArray[Any]
+    copied: int  # whether each output column is the source column of the same number
 
 
 class Plan(NamedTuple):
@@ -55,14 +55,13 @@ class Plan(NamedTuple):
     columns: Columns
 
 
-@lru_cache(maxsize=64)
-def plan_loss(
+def plan_strips(
     source: tuple[int, int], size: tuple[int, int], grid: Grid, dtype: np.dtype[Any]
 ) -> Plan:
     """Return the plan for scores of `source` pixels and a target of `size`."""
-    low, high, weight = positions(grid, source[0], size[0])
+    low, high, weight = _positions(grid, source[0], size[0])
     blocks = _blocks(low, high, weight)
-    left, right, across = positions(grid, source[1], size[1])
+    left, right, across = _positions(grid, source[1], size[1])
     return Plan(
         _strips(blocks, source[0]),
         blocks._replace(step=blocks.step.astype(dtype)),
@@ -73,8 +72,20 @@ def plan_loss(
             right.astype(np.uint32),
             (1 - across).astype(dtype),
             across.astype(dtype),
+            int(grid.copies(source[1], size[1])),
         ),
     )
+
+
+def _positions(
+    grid: Grid, size_in: int, size_out: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return positions where a pixel that is read alone is read with two halves.
+
+    The kernels multiply with both weights, and zero times infinity is NaN.
+    """
+    low, high, weight = positions(grid, size_in, size_out)
+    return low, high, weight + 0.5 if high is low else weight
 
 
 def _blocks(low: NDArray[np.int64], high: NDArray[np.int64], weight: NDArray[Any]) -> Blocks:

@@ -1,0 +1,13 @@
+"""What every backend of the overlap is told."""
+
+from typing import NamedTuple
+
+from upscore.heads.grid import Grid
+
+
+class Options(NamedTuple):
+    """The checked options of a call."""
+
+    sigmoid: bool  # instead of softmax
+    ignore_index: int
+    grid: Grid

@@ -1,0 +1,135 @@
+"""Losses of regions, each a line or two on `overlap`: Dice, Jaccard and Tversky."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+from upscore.arrays import framework
+from upscore.errors import ArgumentError
+from upscore.geometry import whole
+from upscore.heads.overlap import Overlap, overlap
+from upscore.heads.reduction import check_reduction
+
+Absent = Literal["count", "zero", "skip"]
+
+
+def dice(scores: Any, target: Any, *, smooth: float = 1.0, **options: Any) -> Any:
+    """Return one minus the Dice overlap of probabilities and target, averaged over the classes.
+
+    Equivalent to `1 - (2 * i + smooth) / (p + t + smooth)` with the sums `i, p, t` of
+    `upscore.overlap`, 0 over 0 counting as 1. With these settings it equals
+
+        segmentation-models-pytorch  DiceLoss(smooth=s)      smooth=2 * s, absent="zero"
+        MONAI                        DiceLoss(softmax=True)  smooth=1e-5, per_image=True
+        nnU-Net                      SoftDiceLoss            smooth=1, per_image=True,
+                                                             classes=range(1, C); and minus 1
+
+    (per_image=False for MONAI's and nnU-Net's `batch=True`, `batch_dice=True`). A mean with
+    cross-entropy is a sum away: `upscore.dice(...) + upscore.cross_entropy(...)`.
+
+    Args:
+        scores, target: as in `upscore.overlap`.
+        smooth: pixels added above and below, so that tiny classes give no steep gradients.
+        options: those of `upscore.overlap` (`activation`, `ignore_index`, `weight`, `per_image`,
+            `align_corners`, `stride`, `backend`), and
+
+            classes: which classes count, all by default.
+            absent: what a class is that the target lacks: "count" like others, "zero" (its loss is
+                0), or "skip" (the mean is over the others).
+            reduction: "mean", or "none" for the loss of each class (N x C with `per_image`; 0 where
+                absent classes are "zero" or to "skip").
+
+    Returns:
+        The loss, float64 for float64 scores, else float32: a tensor without dimensions that can be
+        differentiated once with respect to the scores, for arrays a float.
+
+    Raises:
+        ValueError, TypeError: an argument does not fit; the message says which and why.
+
+    >>> import numpy as np
+    >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
+    >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 1]], dtype=np.uint8)
+    >>> round(dice(scores, target), 4)
+    0.0544
+    """
+    return tversky(scores, target, alpha=0.5, beta=0.5, smooth=smooth / 2, **options)
+
+
+def jaccard(scores: Any, target: Any, *, smooth: float = 1.0, **options: Any) -> Any:
+    """Return one minus the Jaccard overlap (IoU), averaged over the classes.
+
+    Equivalent to `1 - (i + smooth) / (p + t - i + smooth)` with the sums of `upscore.overlap`. It
+    equals JaccardLoss of segmentation-models-pytorch with `smooth=0, absent="zero"`, and MONAI's
+    `DiceLoss(jaccard=True, softmax=True)` with `smooth=0.5e-5, per_image=True`.
+
+    Arguments, result and errors are those of `upscore.dice`.
+
+    >>> import numpy as np
+    >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
+    >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 1]], dtype=np.uint8)
+    >>> round(jaccard(scores, target), 4)
+    0.0919
+    """
+    return tversky(scores, target, alpha=1.0, beta=1.0, smooth=smooth, **options)
+
+
+def tversky(
+    scores: Any,
+    target: Any,
+    *,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    smooth: float = 1.0,
+    classes: Sequence[int] | None = None,
+    absent: Absent = "count",
+    reduction: Literal["mean", "none"] = "mean",
+    **options: Any,
+) -> Any:
+    """Return one minus the Tversky overlap, averaged over the classes.
+
+    Equivalent to `1 - (i + smooth) / (i + alpha * (p - i) + beta * (t - i) + smooth)` with the sums
+    of `upscore.overlap` (Salehi et al. 2017). It equals TverskyLoss of segmentation-models-pytorch
+    with `smooth=0, absent="zero"`, its `gamma` being `upscore.tversky(...) ** gamma`, and MONAI's
+    with `smooth=1e-5, per_image=True`.
+
+    Args:
+        alpha: what a false pixel costs.
+        beta: what a missed pixel costs: more than `alpha` for rare things.
+
+    The other arguments, result and errors are those of `upscore.dice`.
+
+    >>> import numpy as np
+    >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
+    >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 1]], dtype=np.uint8)
+    >>> round(tversky(scores, target, alpha=0.3, beta=0.7), 4)
+    0.0477
+    """
+    for name, value in (("alpha", alpha), ("beta", beta), ("smooth", smooth)):
+        if not 0 <= value < float("inf"):
+            raise ArgumentError(f"{name} must be 0 or more, not {value!r}")
+    if absent not in get_args(Absent):
+        raise ArgumentError(f"absent must be one of {get_args(Absent)}, not {absent!r}")
+    check_reduction(reduction, ("mean", "none"))
+    hits, predicted, true = _chosen(overlap(scores, target, **options), classes)
+    wrong = alpha * (predicted - hits) + beta * (true - hits)
+    wrong = wrong.clip(0, None)  # a rounding below 0 would make NaN of a power of the loss
+    region = hits + wrong + smooth
+    losses = wrong / (region + (region == 0))  # of no pixels, none predicted, nothing is wrong
+    present = true > 0
+    if absent != "count":
+        losses = losses * present
+    if reduction == "none":
+        return losses
+    count = present.sum() if absent == "skip" else framework(losses).count(losses)
+    loss = losses.sum() / (count + (count == 0))
+    return float(loss) if framework(losses).name == "numpy" else loss
+
+
+def _chosen(sums: Overlap, classes: Sequence[int] | None) -> Overlap:
+    """The sums of the classes that count."""
+    if classes is None:
+        return sums
+    most = sums.true.shape[-1]
+    chosen = [whole("a class of classes", c, 0) for c in classes]
+    if not chosen or max(chosen) >= most:
+        raise ArgumentError(f"classes must be some of 0 to {most - 1}, not {classes!r}")
+    return Overlap(*(part[..., chosen] for part in sums))
