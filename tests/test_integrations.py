@@ -17,6 +17,11 @@ PAGES = {
     "torchvision": ["torch", "torchvision"],
     "onnxruntime": ["onnx", "onnxruntime"],
     "openvino": ["openvino"],
+    "detectron2": ["torch"],
+    "monai": ["torch", "monai"],
+    "nnunetv2": ["torch"],
+    "segment-anything": ["torch", "segment_anything"],
+    "ultralytics": ["torch"],
 }
 WITHOUT_TORCH = ["onnxruntime", "openvino"]
 

@@ -9,7 +9,14 @@ from typing import Any
 
 from upscore.errors import ArgumentError, MissingPackageError, UnsupportedError
 
-LIBRARIES = ("transformers",)
+LIBRARIES = (
+    "detectron2",
+    "nnunetv2",
+    "segment_anything",
+    "segmentation_models_pytorch",
+    "transformers",
+    "ultralytics",
+)
 
 _PATCHING = Lock()  # between looking what is there and putting something else
 
@@ -66,12 +73,16 @@ def patch(library: str, *, verify: bool = False, any_version: bool = False) -> P
         upscore.compat.patch("transformers")
 
     or, for a while, `with upscore.compat.patch("transformers"): ...`. Only the functions named in
-    `Patch.replaced` change. What upscore cannot do, such as to return full-resolution scores, they
-    still leave to the library. Scores of half precision are computed in float32, where the library
-    computes in half precision, so that near ties the results are not the same.
+    `Patch.replaced` change, under every name that the library itself has for them; a name that your
+    program imported before is still the library's. What upscore cannot do, such as to return
+    full-resolution scores, they still leave to the library. Scores of half precision are computed
+    in float32, where the library computes in half precision, so that near ties the results are not
+    the same.
 
     Args:
-        library: "transformers" (docs/integrations/huggingface.md).
+        library: "detectron2", "nnunetv2", "segment_anything", "segmentation_models_pytorch",
+            "transformers" or "ultralytics"; docs/integrations says which functions, and what they
+            leave to the library.
         verify: run the library's own function too, and raise MismatchError, naming the worst pixel,
             if one differs by more than rounding. As slow as the library.
         any_version: also of a version that this was not tested with, as far as it has the same
@@ -89,18 +100,21 @@ def patch(library: str, *, verify: bool = False, any_version: bool = False) -> P
     except PackageNotFoundError as error:
         raise MissingPackageError(f"{library} is not installed: pip install {library}") from error
     ours = import_module(f"upscore.compat.{library}")
-    if not any_version and not f"{found}.".startswith(f"{ours.TESTED}."):
+    if not any_version and not f"{found.partition('+')[0]}.".startswith(f"{ours.TESTED}."):
         raise UnsupportedError(
             f"{library} {found} is not {ours.TESTED}, which this was tested with; any_version=True "
             "tries it, and verify=True compares every result"
         )
     with _PATCHING:
         replacements = {}
+        made: dict[Any, Any] = {}
         for place, make in ours.REPLACEMENTS.items():
             name = f"{library}.{place}"
             try:
                 own = _get(name)
-                replacements[name] = own, _same_arguments(name, own, make(own, verify))
+                # One for all names of a function, as pickle asks for.
+                new = made.setdefault((own, make), make(own, verify))
+                replacements[name] = own, _same_arguments(name, own, new)
             except UnsupportedError:
                 if not any_version:
                     raise

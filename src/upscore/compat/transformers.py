@@ -4,22 +4,22 @@ Each function here takes the library's own, and returns one with its arguments a
 does not serve, and the library's errors, it leaves to the library's own.
 """
 
-import math
-import operator
-from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from torch import Tensor
-from torch.nn import functional as F
-
+from upscore.compat.serving import (
+    Function,
+    Make,
+    are_scores,
+    dense,
+    is_finite,
+    pairs,
+    resized,
+    verify_padded,
+)
+from upscore.compat.transformers_panoptic import PANOPTIC
 from upscore.compat.verification import verify_labels, verify_masks
 from upscore.heads.argmax import argmax
-from upscore.heads.masks import masks
-from upscore.kernels import NUMBA_IS_INSTALLED
-
-Function = Callable[..., Any]
-Size = tuple[int, int]
 
 TESTED = "5.23"
 
@@ -34,7 +34,7 @@ def semantic_maps(own: Function, verify: bool) -> Function:
         target_sizes: Any = None,
         return_segmentation_scores: bool = False,
     ) -> Any:
-        logits, sizes = outputs.logits, _pairs(target_sizes)
+        logits, sizes = outputs.logits, pairs(target_sizes)
         served = len(sizes) == len(logits) and logits.is_floating_point()
         if return_segmentation_scores or not served:
             return own(self, outputs, target_sizes, return_segmentation_scores)
@@ -63,14 +63,14 @@ def resized_masks(own: Function, verify: bool) -> Function:
         **kwargs: Any,
     ) -> Any:
         options = max_hole_area, max_sprinkle_area, apply_non_overlapping_constraints
-        sizes = _pairs(original_sizes)
+        sizes = pairs(original_sizes)
         plain = binarize and not apply_non_overlapping_constraints
         if not plain or not sizes or not _served(masks, mask_threshold):
             return own(self, masks, original_sizes, mask_threshold, binarize, *options, **kwargs)
-        found = [_dense(masks[i], size, mask_threshold) for i, size in enumerate(sizes)]
+        found = [dense(masks[i], size, mask_threshold) for i, size in enumerate(sizes)]
         if verify:
             for i, theirs in enumerate(own(self, masks, original_sizes, mask_threshold)):
-                full = _resized(masks[i].double(), sizes[i])
+                full = resized(masks[i].double(), sizes[i])
                 verify_masks(full, mask_threshold, masks[i], found[i], theirs)
         return found
 
@@ -91,59 +91,28 @@ def padded_masks(own: Function, verify: bool) -> Function:
         pad_size: Any = None,
     ) -> Any:
         arguments = (self, masks, original_sizes, reshaped_input_sizes, mask_threshold)
-        sizes, cuts = _pairs(original_sizes), _pairs(reshaped_input_sizes)
+        sizes, cuts = pairs(original_sizes), pairs(reshaped_input_sizes)
         if not binarize or not sizes or not cuts or not _served(masks, mask_threshold):
             return own(*arguments, binarize, pad_size)
         padded = self.pad_size if pad_size is None else pad_size
         through = padded["height"], padded["width"]
         cuts = [(min(through[0], cut[0]), min(through[1], cut[1])) for cut in cuts]
         found = [
-            _dense(masks[i], size, mask_threshold, through=through, crop=cuts[i])
+            dense(masks[i], size, mask_threshold, through=through, crop=cuts[i])
             for i, size in enumerate(sizes)
         ]
         if verify:
             for i, theirs in enumerate(own(*arguments, True, pad_size)):
-                kept = _resized(masks[i].double(), through)[..., : cuts[i][0], : cuts[i][1]]
-                full = _resized(kept, sizes[i])
-                verify_masks(full, mask_threshold, masks[i], found[i], theirs)
+                case = through, cuts[i], sizes[i], mask_threshold
+                verify_padded(masks[i], *case, found[i], theirs)
         return found
 
     return post_process_masks
 
 
 def _served(masks: Any, threshold: Any) -> bool:
-    """Whether these are what upscore is faster at: scores of each photo on a CPU, with Numba."""
-    return (
-        NUMBA_IS_INSTALLED
-        and isinstance(threshold, int | float)
-        and math.isfinite(threshold)
-        and all(
-            isinstance(one, Tensor)
-            and one.ndim == 4
-            and one.is_floating_point()
-            and one.device.type == "cpu"
-            for one in masks
-        )
-    )
-
-
-def _pairs(sizes: Any) -> list[Size]:
-    """Heights and widths, or nothing where they are something else."""
-    try:
-        pairs = [(operator.index(height), operator.index(width)) for height, width in sizes]
-    except (TypeError, ValueError):
-        return []
-    return pairs if all(side > 0 for pair in pairs for side in pair) else []
-
-
-def _dense(scores: Tensor, size: Size, threshold: float, **options: Any) -> Tensor:
-    """Masks of B x C x h x w scores, B x C x H x W."""
-    dense: Tensor = masks(scores.flatten(0, 1), size, threshold=threshold, **options).dense()
-    return dense.reshape(*scores.shape[:2], *size)
-
-
-def _resized(scores: Tensor, size: Size) -> Tensor:
-    return F.interpolate(scores, size, mode="bilinear", align_corners=False)
+    """Whether these are scores of each photo, and one threshold, that upscore takes."""
+    return is_finite(threshold) and all(are_scores(one) and one.ndim == 4 for one in masks)
 
 
 # Their functions are the same line by line. Those of CHMv2, Sapiens2 and TIPSv2-DPT are too, and
@@ -156,7 +125,7 @@ _PROCESSORS = {
     "segformer": "Segformer",
 }
 
-REPLACEMENTS: dict[str, Callable[[Function, bool], Function]] = {
+REPLACEMENTS: dict[str, Make] = {
     **{
         f"models.{folder}.{file}_{folder}:{name}{kind}.post_process_semantic_segmentation": (
             semantic_maps
@@ -171,4 +140,5 @@ REPLACEMENTS: dict[str, Callable[[Function, bool], Function]] = {
     "models.sam.image_processing_pil_sam:SamImageProcessorPil.post_process_masks": padded_masks,
     "models.sam2.image_processing_sam2:Sam2ImageProcessor.post_process_masks": resized_masks,
     "models.sam3.image_processing_sam3:Sam3ImageProcessor.post_process_masks": resized_masks,
+    **PANOPTIC,
 }

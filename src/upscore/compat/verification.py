@@ -1,5 +1,8 @@
 """Comparisons of upscore's results with those of the functions that it stands in for."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,6 +31,36 @@ def verify_labels(scores: Tensor, ours: Tensor, theirs: Tensor) -> None:
     _check(own, other, differ, rounding_of(scores), "labels")
 
 
+def verify_volume(
+    scores: Tensor,
+    ours: Tensor,
+    theirs: Tensor,
+    *,
+    nearest: Sequence[int] = (),
+    regions: Sequence[int] | None = None,
+) -> None:
+    """Raise MismatchError where labels of C x d x h x w scores differ by more than a tie."""
+    differ = ours != theirs
+    if not differ.any():
+        return
+    sides = list(ours.shape)
+    linear = [scores.shape[1 + axis] if axis in nearest else sides[axis] for axis in range(3)]
+    chosen = []
+    for one in scores:  # class by class, so that few are there at once
+        full = F.interpolate(one[None, None].double(), linear, mode="trilinear")
+        chosen.append(F.interpolate(full, sides, mode="nearest-exact")[0, 0][differ])
+    full = torch.stack(chosen)
+    if regions is None:
+        own, other = (full.gather(0, labels[differ][None])[0] for labels in (ours, theirs))
+    else:  # the later one of two regions is above 0 for one of them, and not for the other
+        order = torch.full((max(regions) + 1,), -1)
+        order[list(regions)] = torch.arange(len(regions))
+        later = torch.maximum(order[ours[differ]], order[theirs[differ]])
+        own = full.gather(0, later[None])[0]
+        other = torch.zeros_like(own)
+    _check(own, other, differ, rounding_of(scores), "labels")
+
+
 def verify_masks(
     full: Tensor, threshold: float, scores: Tensor, ours: Tensor, theirs: Tensor
 ) -> None:
@@ -36,6 +69,41 @@ def verify_masks(
     if differ.any():
         own = full[differ]
         _check(own, torch.full_like(own, threshold), differ, rounding_of(scores), "masks")
+
+
+def verify_segments(
+    values: Tensor, edge: Tensor | None, rounding: float, ours: Any, theirs: Any
+) -> None:
+    """Raise MismatchError where segments differ and no two queries are near each other.
+
+    Args:
+        values: Q x H x W, what the queries compete with, in float64.
+        edge: H x W, how far the winners are from the threshold, where that matters.
+        rounding: how near is near.
+        ours, theirs: the segmentation (H x W) and the list of segments.
+    """
+    (one, listed), (other, other_listed) = ours, theirs
+    differ = one != other
+    if not differ.any():
+        if listed != other_listed:
+            raise MismatchError(f"segments differ: {listed} and {other_listed}")
+        return
+    best = values[:, differ].topk(min(len(values), 2), 0).values
+    gap = best[0] - best[1] if len(best) > 1 else torch.full_like(best[0], torch.inf)
+    if edge is not None:
+        gap = gap.minimum(edge[differ])
+    _check(gap, torch.zeros_like(gap), differ, rounding, "segments")
+
+
+def verify_loss(ours: Tensor, theirs: Tensor) -> None:
+    """Raise MismatchError where losses differ from the library's, computed in float64."""
+    ours = ours.detach().double()
+    if not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4, equal_nan=True):
+        gap = (ours - theirs).abs().amax()
+        raise MismatchError(
+            f"the loss differs by {float(gap):.3g} from the library's in float64, and rounding "
+            "explains no more than 0.0001 of it"
+        )
 
 
 def _check(one: Tensor, other: Tensor, differ: Tensor, rounding: float, what: str) -> None:
