@@ -8,6 +8,8 @@ first found to agree with PyTorch.
 """
 
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -30,6 +32,11 @@ LOSS = [
     ((1, 19, 128, 256), (1024, 2048)),
     ((2, 150, 128, 128), (512, 512)),
     ((16, 150, 128, 128), (512, 512)),
+]
+MASKS = [
+    # scores N x h x w, size of the masks
+    ((192, 256, 256), (1080, 1920)),
+    ((100, 96, 96), (480, 640)),
 ]
 
 
@@ -103,22 +110,43 @@ def label_rows(rate: float, only: str, rounds: int) -> list[dict[str, Any]]:
     return rows
 
 
+def full_size(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(scores, target.shape[-2:], mode="bilinear")
+
+
+def cross_entropy(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(full_size(scores, target), target, ignore_index=255)
+
+
+def dice(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    p = full_size(scores, target).softmax(1)
+    valid = target != 255
+    true = F.one_hot(target.where(valid, 0), scores.shape[1]).movedim(-1, 1)
+    p, true = p * valid[:, None], true * valid[:, None]
+    hits, pixels = (p * true).sum((0, 2, 3)), (p + true).sum((0, 2, 3))
+    return 1 - (2 * hits / pixels.clamp(min=1e-7)).mean()
+
+
+LOSSES: dict[str, tuple[Callable[..., torch.Tensor], Callable[..., torch.Tensor]]] = {
+    "cross-entropy": (cross_entropy, upscore.cross_entropy),
+    "dice": (dice, partial(upscore.dice, smooth=0)),
+    "dice + cross-entropy": (
+        lambda scores, target: dice(scores, target) + cross_entropy(scores, target),
+        partial(upscore.dice, smooth=0, cross_entropy=1.0),
+    ),
+}
+
+
 def loss_rows(rate: float, only: str, rounds: int) -> list[dict[str, Any]]:
-    def eager(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        full = F.interpolate(scores, target.shape[-2:], mode="bilinear")
-        return F.cross_entropy(full, target, ignore_index=255)
-
-    def fused(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return upscore.cross_entropy(scores, target, backend="gpu")
-
     def gradient(loss: Callable[..., torch.Tensor], *case: torch.Tensor) -> torch.Tensor:
         return torch.autograd.grad(loss(*case), case[0])[0]
 
     rows = []
-    for shape, size in LOSS:
-        name = f"{'x'.join(map(str, shape))} -> {size[0]}x{size[1]} forward + backward"
+    for (loss, (eager, head)), (shape, size) in product(LOSSES.items(), LOSS):
+        name = f"{loss} {'x'.join(map(str, shape))} -> {size[0]}x{size[1]} forward + backward"
         if only not in name:
             continue
+        fused = partial(head, backend="gpu")
         scores = made(shape, smooth=True).requires_grad_()
         target = torch.randint(shape[1], (shape[0], *size), device="cuda")
         target[torch.rand(target.shape, device="cuda") < 0.05] = 255
@@ -137,6 +165,38 @@ def loss_rows(rate: float, only: str, rounds: int) -> list[dict[str, Any]]:
     return rows
 
 
+def mask_rows(rate: float, only: str, rounds: int) -> list[dict[str, Any]]:
+    def eager(scores: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        return F.interpolate(scores[None], size, mode="bilinear")[0] > 0
+
+    rows = []
+    for shape, size in MASKS:
+        for dense in (False, True):
+            kind = "dense" if dense else "runs"
+            name = f"{'x'.join(map(str, shape))} -> {size[0]}x{size[1]} {kind}"
+            if only not in name:
+                continue
+            scores = made((1, *shape), smooth=True)[0]
+            compiled = torch.compile(eager)
+            found = upscore.masks(scores, size, backend="gpu").dense()
+            agree = (found == eager(scores, size)).float().mean()
+            if agree < 0.9999:
+                raise SystemExit(f"{name}: only {agree:.4%} of the pixels are PyTorch's")
+
+            def fused() -> object:
+                masks = upscore.masks(scores, size, backend="gpu")  # noqa: B023
+                return masks.dense(out=found) if dense else masks  # noqa: B023
+
+            calls = {
+                "fused": fused,
+                "eager": lambda: eager(scores, size),  # noqa: B023
+                "compiled": lambda: compiled(scores, size),  # noqa: B023
+            }
+            # The scores are read, pixels are written where they are asked for.
+            rows.append(row(name, calls, scores.nbytes + dense * found.nbytes, rate, rounds))
+    return rows
+
+
 def main() -> None:
     options = arguments(__doc__.splitlines()[0]).parse_args()
     if not torch.cuda.is_available():
@@ -146,6 +206,7 @@ def main() -> None:
     tables = {
         "labels": label_rows(rate, options.only, options.rounds),
         "loss": loss_rows(rate, options.only, options.rounds),
+        "masks": mask_rows(rate, options.only, options.rounds),
     }
     for title, rows in tables.items():
         if rows:

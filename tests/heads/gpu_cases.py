@@ -1,6 +1,7 @@
 """What the GPU's kernels must do: test_gpu.py runs this in Triton's interpreter or on a GPU."""
 
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from upscore.heads.cross_entropy.options import Options
 from upscore.heads.grid import CORNERS, HALF_PIXEL, Grid, interpolate_tensor
 from upscore.heads.masks import Masks
 from upscore.heads.masks import gpu as gpu_masks
+from upscore.heads.overlap import sums_of
 
 # The interpreter computes in NumPy, which warns of infinities and NaNs.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -291,6 +293,43 @@ def test_the_gradient_is_the_same_every_time():
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
+LOSSES = [upscore.cross_entropy, upscore.dice, partial(upscore.dice, cross_entropy=1.0)]
+
+
+@pytest.mark.parametrize("head", LOSSES)
+def test_confident_pixels_keep_their_small_loss(head):
+    target = make_target(random(2, 5, 6, 7), (6, 7)) % 3
+    scores = random(2, 5, 6, 7) / 10
+    scores.scatter_(1, target[:, None], 12.0)
+    scores += 300
+    found, exact = head(scores, target, backend="gpu"), head(scores.double(), target)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-3, atol=2e-7)
+
+
+@pytest.mark.parametrize("head", LOSSES)
+def test_ignored_nan_spreads_to_no_neighbour(head):
+    scores = random(1, 3, 6, 20)
+    target = make_target(scores, (6, 20)) % 3
+    scores[0, :, 2, 3], target[0, 2, 3] = torch.nan, 255
+    scores.requires_grad_()
+    head(scores, target, backend="gpu").backward()
+    assert scores.grad.isfinite().sum() >= scores.numel() - 3
+
+
+@pytest.mark.parametrize("head", LOSSES)
+def test_scores_of_the_targets_size_are_copied(head):
+    """A class that is ruled out by -inf spreads no NaN to its neighbours."""
+    scores = random(2, 5, 6, 7)
+    scores[:, 3, 1:4, 2:5] = -torch.inf
+    target = make_target(scores, (6, 7)) % 3
+    found, exact = (x.clone().requires_grad_() for x in (scores, scores.double()))
+    loss, truth = head(found, target, backend="gpu"), head(exact, target, backend="eager")
+    loss.backward()
+    truth.backward()
+    torch.testing.assert_close(loss.double(), truth, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found.grad.double(), exact.grad, rtol=1e-5, atol=1e-8)
+
+
 def test_all_ignored_is_zero():
     scores = random(2, 3, 4, 5)
     target = torch.full((2, 12, 15), 255, device=DEVICE)
@@ -347,10 +386,10 @@ def overlap_case(shape, size, channels, *, spread=1.0):
 def sums_and_gradient(scores, target, weight, **options):
     """The sums, and the gradient of a loss that each sum counts for differently."""
     leaf = scores.detach().requires_grad_()
-    sums = upscore.overlap(leaf, target, weight=weight, per_image=True, **options)
-    steps = torch.arange(1, sums.predicted.numel() + 1, device=DEVICE).view_as(sums.predicted)
-    (sums.predicted * steps.sin() + sums.intersection * steps.cos()).sum().backward()
-    return torch.stack(list(sums)).detach().double(), leaf.grad.double()
+    sums = torch.stack(sums_of(leaf, target, losses=True, weight=weight, per_image=True, **options))
+    steps = torch.arange(1, sums.numel() + 1, device=DEVICE).view_as(sums)
+    (sums * steps.sin()).sum().backward()
+    return sums.detach().double(), leaf.grad.double()
 
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid", "channels"])

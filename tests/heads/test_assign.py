@@ -1,9 +1,5 @@
 """`upscore.assign` against the plain expression in float64, ties aside, and its own counts."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -303,10 +299,5 @@ def test_weights_elsewhere():
         assign(torch.zeros(3, 4, 5), torch.ones(3, device="meta"), (8, 9))
 
 
-def test_nothing_is_read_or_written_out_of_bounds(tmp_path):
-    """What is ragged or infinite, with every index checked."""
-    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command += ["-k", "ragged and cpu", __file__]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+def test_nothing_is_read_or_written_out_of_bounds(with_checked_indices):
+    with_checked_indices(__file__, "ragged and cpu")

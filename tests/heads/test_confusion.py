@@ -1,6 +1,5 @@
 """The fused confusion matrix against labels that are made first and counted then."""
 
-import os
 import subprocess
 import sys
 
@@ -210,17 +209,8 @@ def test_volumes_have_no_stride():
         upscore.confusion(scores, target, stride=2)
 
 
-def test_nothing_is_read_or_written_out_of_bounds(tmp_path):
-    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    done = subprocess.run(
-        [*command, "-k", "ragged or finite or strides"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+def test_nothing_is_read_or_written_out_of_bounds(with_checked_indices):
+    with_checked_indices(__file__, "ragged or finite or strides")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak in /proc")

@@ -69,6 +69,8 @@ POINTERS |= dict.fromkeys(("limit", "row_weights", "column_weights"), "*fp32")
 POINTERS |= dict.fromkeys(("row_taps", "row_ends", "column_taps", "counts"), "*i32")
 POINTERS |= dict.fromkeys(("places", "starts", "turns", "offsets", "order"), "*i64")
 TILE = {"ROWS": 8, "COLUMNS": 128}
+SAMPLED = TILE | {"COPIED": False}
+PATCH = {"CLASSES": 16, "PATCH_ROWS": 8, "PATCH_COLUMNS": 16, "VISITED": 32, "COPIED": False}
 KERNELS = {
     "labels": (
         "argmax",
@@ -80,44 +82,57 @@ KERNELS = {
         "_labels",
         TILE | {"MEASURE": "entropy", "BOUNDED": False, "CLASSES": 1, "CELLS": 1},
     ),
-    "loss": ("cross_entropy", "_forward", TILE | {"PER_PIXEL": False, "SMOOTHED": True}),
+    "loss": ("cross_entropy", "_forward", SAMPLED | {"PER_PIXEL": False, "SMOOTHED": True}),
     "gradient": (
         "cross_entropy",
         "_gradient",
-        {
-            "SMOOTHED": True,
-            "TILTED": False,
-            "CLASSES": 16,
-            "PATCH_ROWS": 8,
-            "PATCH_COLUMNS": 16,
-            "VISITED": 32,
-        },
+        PATCH | {"SMOOTHED": True, "TILTED": False},
     ),
     "tilted": (
         "cross_entropy",
         "_gradient",
-        {
-            "SMOOTHED": False,
-            "TILTED": True,
-            "CLASSES": 16,
-            "PATCH_ROWS": 8,
-            "PATCH_COLUMNS": 16,
-            "VISITED": 32,
-        },
+        PATCH | {"SMOOTHED": False, "TILTED": True},
     ),
-    "sums": ("overlap", "_pixels", TILE | {"SUMS": True, "SIGMOID": False, "CHANNELS": False}),
-    "slopes": ("overlap", "_pixels", TILE | {"SUMS": False, "SIGMOID": False, "CHANNELS": False}),
+    "sums": (
+        "overlap",
+        "_pixels",
+        SAMPLED | {"SUMS": True, "SIGMOID": False, "CHANNELS": False, "LOSSES": True},
+    ),
+    "binary": (
+        "overlap",
+        "_pixels",
+        SAMPLED | {"SUMS": True, "SIGMOID": True, "CHANNELS": True, "LOSSES": True},
+    ),
+    "slopes": (
+        "overlap",
+        "_pixels",
+        SAMPLED | {"SUMS": False, "SIGMOID": False, "CHANNELS": False, "LOSSES": True},
+    ),
+    "copied_loss": (
+        "cross_entropy",
+        "_forward",
+        SAMPLED | {"PER_PIXEL": False, "SMOOTHED": False, "COPIED": True},
+    ),
+    "copied_gradient": (
+        "cross_entropy",
+        "_gradient",
+        PATCH | {"SMOOTHED": False, "TILTED": False, "COPIED": True},
+    ),
+    "copied_sums": (
+        "overlap",
+        "_pixels",
+        SAMPLED
+        | {"SUMS": True, "SIGMOID": False, "CHANNELS": False, "LOSSES": True, "COPIED": True},
+    ),
+    "copied": (
+        "overlap",
+        "_gradient",
+        PATCH | {"SIGMOID": False, "CHANNELS": False, "LOSSES": False, "COPIED": True},
+    ),
     "overlap": (
         "overlap",
         "_gradient",
-        {
-            "SIGMOID": True,
-            "CHANNELS": True,
-            "CLASSES": 16,
-            "PATCH_ROWS": 8,
-            "PATCH_COLUMNS": 16,
-            "VISITED": 32,
-        },
+        PATCH | {"SIGMOID": True, "CHANNELS": True, "LOSSES": True},
     ),
     "counts": ("masks", "_turns", {"THROUGH": False, "LISTING": False, "COLUMNS": 128}),
     "turns": ("masks", "_turns", {"THROUGH": True, "LISTING": True, "COLUMNS": 128}),

@@ -1,5 +1,7 @@
 """Dice, Jaccard and Tversky against the libraries whose conventions they name."""
 
+from inspect import signature
+
 import pytest
 import segmentation_models_pytorch as smp
 import torch
@@ -105,6 +107,31 @@ def test_nnunet(batch):
     )
 
 
+@pytest.mark.parametrize("backend", ["cpu", "eager"])
+@pytest.mark.parametrize("size", [SIZE, (7, 9)])
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_cross_entropy_on_top(activation, size, backend, batch):
+    scores, target = batch
+    target = target[:, : size[0], : size[1]]
+    target[:, 2:5, 3:] = 255
+    options = {"per_image": True, "classes": range(1, 5), "backend": backend}
+    options |= {"activation": activation}
+    other = upscore.cross_entropy if activation == "softmax" else upscore.binary_cross_entropy
+    for name in ("dice", "jaccard", "tversky"):
+        loss = getattr(upscore, name)
+        expected = loss(scores, target, **options) + 0.7 * other(scores, target, backend=backend)
+        check(loss(scores, target, cross_entropy=0.7, **options), expected, scores)
+        array = loss(scores.detach().numpy(), target.numpy(), cross_entropy=0.7, **options)
+        assert array == pytest.approx(float(expected.detach()))
+
+
+@pytest.mark.parametrize("name", ["dice", "jaccard", "tversky"])
+def test_options_are_listed(name):
+    """As those of `overlap`, by `inspect`, and so by editors."""
+    parameters = signature(getattr(upscore, name)).parameters
+    assert {**parameters, **signature(upscore.overlap).parameters} == dict(parameters)
+
+
 @pytest.mark.parametrize("name", ["dice", "jaccard", "tversky"])
 def test_arrays_give_what_tensors_give(name, batch):
     scores, target = batch
@@ -141,6 +168,8 @@ def test_absent_classes_and_nothing_at_all(batch):
         ({"alpha": float("nan")}, "alpha must be 0 or more"),
         ({"absent": "drop"}, "absent must be one of"),
         ({"reduction": "sum"}, "reduction must be one of"),
+        ({"cross_entropy": -1}, "cross_entropy must be 0 or more"),
+        ({"cross_entropy": 1, "reduction": "none"}, "added to the mean"),
         ({"classes": [5]}, "some of 0 to 4"),
         ({"classes": []}, "some of 0 to 4"),
         ({"classes": [0.5]}, "whole number"),

@@ -36,6 +36,13 @@ def test_scalars_are_within_two_units(name):
     assert np.abs(found - exact)[near_zero].max(initial=0) < 1e-9
 
 
+def test_the_logarithm_near_one_is_within_two_units():
+    x = np.concatenate([np.geomspace(1e-37, 1, 100_000), np.linspace(1e-3, 1, 100_000)])
+    x = x.astype(np.float32)
+    assert ulps(applied(exp.log1p_single, x), np.log1p(x.astype(np.float64))) <= 2
+    assert applied(exp.log1p_single, np.zeros(1, np.float32)) == 0
+
+
 def test_vectors_are_exact_beside_one():
     @njit(error_model="numpy")
     def run(x, out):

@@ -90,3 +90,17 @@ def lerp(a, b, weight):
 def read(pointer, dtype: tl.constexpr):
     """Scores in the type they are computed in."""
     return tl.load(pointer).to(dtype)
+
+
+@triton.jit
+def values(
+    upper, lower, left, right, across, down, dtype: tl.constexpr, COPIED: tl.constexpr = False
+):
+    """A class at a tile of outputs: both source rows interpolated once, then blended by row."""
+    if COPIED:
+        v = read(upper + left, dtype)[None, :]
+    else:
+        top = lerp(read(upper + left, dtype), read(upper + right, dtype), across)
+        bottom = lerp(read(lower + left, dtype), read(lower + right, dtype), across)
+        v = lerp(top[None, :], bottom[None, :], down)
+    return v

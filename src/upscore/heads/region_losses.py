@@ -6,13 +6,29 @@ from typing import Any, Literal, get_args
 from upscore.arrays import framework
 from upscore.errors import ArgumentError
 from upscore.geometry import whole
-from upscore.heads.overlap import Overlap, overlap
+from upscore.heads.overlap import Activation, sums_of
 from upscore.heads.reduction import check_reduction
 
 Absent = Literal["count", "zero", "skip"]
 
 
-def dice(scores: Any, target: Any, *, smooth: float = 1.0, **options: Any) -> Any:
+def dice(
+    scores: Any,
+    target: Any,
+    *,
+    smooth: float = 1.0,
+    classes: Sequence[int] | None = None,
+    absent: Absent = "count",
+    reduction: Literal["mean", "none"] = "mean",
+    cross_entropy: float = 0.0,
+    activation: Activation = "softmax",
+    ignore_index: int = 255,
+    weight: Any = None,
+    per_image: bool = False,
+    align_corners: bool = False,
+    stride: int | None = None,
+    backend: str = "auto",
+) -> Any:
     """Return one minus the Dice overlap of probabilities and target, averaged over the classes.
 
     Equivalent to `1 - (2 * i + smooth) / (p + t + smooth)` with the sums `i, p, t` of
@@ -23,20 +39,22 @@ def dice(scores: Any, target: Any, *, smooth: float = 1.0, **options: Any) -> An
         nnU-Net                      SoftDiceLoss            smooth=1, per_image=True,
                                                              classes=range(1, C); and minus 1
 
-    (per_image=False for MONAI's and nnU-Net's `batch=True`, `batch_dice=True`). A mean with
-    cross-entropy is a sum away: `upscore.dice(...) + upscore.cross_entropy(...)`.
+    (per_image=False for MONAI's and nnU-Net's `batch=True`, `batch_dice=True`).
 
     Args:
-        scores, target: as in `upscore.overlap`.
+        scores, target, activation, ignore_index, weight, per_image, align_corners, stride, backend:
+            as in `upscore.overlap`.
         smooth: pixels added above and below, so that tiny classes give no steep gradients.
-        options: those of `upscore.overlap` (`activation`, `ignore_index`, `weight`, `per_image`,
-            `align_corners`, `stride`, `backend`), and
-
-            classes: which classes count, all by default.
-            absent: what a class is that the target lacks: "count" like others, "zero" (its loss is
-                0), or "skip" (the mean is over the others).
-            reduction: "mean", or "none" for the loss of each class (N x C with `per_image`; 0 where
-                absent classes are "zero" or to "skip").
+        classes: which classes count, all by default.
+        absent: what a class is that the target lacks: "count" like others, "zero" (its loss is 0),
+            or "skip" (the mean is over the others).
+        reduction: "mean", or "none" for the loss of each class (N x C with `per_image`; 0 where
+            absent classes are "zero" or to "skip").
+        cross_entropy: what the mean cross-entropy of all pixels counts for in addition:
+            `dice(..., cross_entropy=1.0)` is `dice(...) + upscore.cross_entropy(...)`, under the
+            sigmoid `upscore.binary_cross_entropy`, in little more time than the first alone. A
+            pixel counts for its `weight` there too, but `classes` and `absent` do not apply to it;
+            it needs reduction="mean".
 
     Returns:
         The loss, float64 for float64 scores, else float32: a tensor without dimensions that can be
@@ -51,10 +69,43 @@ def dice(scores: Any, target: Any, *, smooth: float = 1.0, **options: Any) -> An
     >>> round(dice(scores, target), 4)
     0.0544
     """
-    return tversky(scores, target, alpha=0.5, beta=0.5, smooth=smooth / 2, **options)
+    return tversky(
+        scores,
+        target,
+        alpha=0.5,
+        beta=0.5,
+        smooth=smooth / 2,
+        classes=classes,
+        absent=absent,
+        reduction=reduction,
+        cross_entropy=cross_entropy,
+        activation=activation,
+        ignore_index=ignore_index,
+        weight=weight,
+        per_image=per_image,
+        align_corners=align_corners,
+        stride=stride,
+        backend=backend,
+    )
 
 
-def jaccard(scores: Any, target: Any, *, smooth: float = 1.0, **options: Any) -> Any:
+def jaccard(
+    scores: Any,
+    target: Any,
+    *,
+    smooth: float = 1.0,
+    classes: Sequence[int] | None = None,
+    absent: Absent = "count",
+    reduction: Literal["mean", "none"] = "mean",
+    cross_entropy: float = 0.0,
+    activation: Activation = "softmax",
+    ignore_index: int = 255,
+    weight: Any = None,
+    per_image: bool = False,
+    align_corners: bool = False,
+    stride: int | None = None,
+    backend: str = "auto",
+) -> Any:
     """Return one minus the Jaccard overlap (IoU), averaged over the classes.
 
     Equivalent to `1 - (i + smooth) / (p + t - i + smooth)` with the sums of `upscore.overlap`. It
@@ -69,7 +120,24 @@ def jaccard(scores: Any, target: Any, *, smooth: float = 1.0, **options: Any) ->
     >>> round(jaccard(scores, target), 4)
     0.0919
     """
-    return tversky(scores, target, alpha=1.0, beta=1.0, smooth=smooth, **options)
+    return tversky(
+        scores,
+        target,
+        alpha=1.0,
+        beta=1.0,
+        smooth=smooth,
+        classes=classes,
+        absent=absent,
+        reduction=reduction,
+        cross_entropy=cross_entropy,
+        activation=activation,
+        ignore_index=ignore_index,
+        weight=weight,
+        per_image=per_image,
+        align_corners=align_corners,
+        stride=stride,
+        backend=backend,
+    )
 
 
 def tversky(
@@ -82,7 +150,14 @@ def tversky(
     classes: Sequence[int] | None = None,
     absent: Absent = "count",
     reduction: Literal["mean", "none"] = "mean",
-    **options: Any,
+    cross_entropy: float = 0.0,
+    activation: Activation = "softmax",
+    ignore_index: int = 255,
+    weight: Any = None,
+    per_image: bool = False,
+    align_corners: bool = False,
+    stride: int | None = None,
+    backend: str = "auto",
 ) -> Any:
     """Return one minus the Tversky overlap, averaged over the classes.
 
@@ -103,13 +178,28 @@ def tversky(
     >>> round(tversky(scores, target, alpha=0.3, beta=0.7), 4)
     0.0477
     """
-    for name, value in (("alpha", alpha), ("beta", beta), ("smooth", smooth)):
+    numbers = {"alpha": alpha, "beta": beta, "smooth": smooth, "cross_entropy": cross_entropy}
+    for name, value in numbers.items():
         if not 0 <= value < float("inf"):
             raise ArgumentError(f"{name} must be 0 or more, not {value!r}")
     if absent not in get_args(Absent):
         raise ArgumentError(f"absent must be one of {get_args(Absent)}, not {absent!r}")
     check_reduction(reduction, ("mean", "none"))
-    hits, predicted, true = _chosen(overlap(scores, target, **options), classes)
+    if cross_entropy and reduction != "mean":
+        raise ArgumentError('cross_entropy is added to the mean: it needs reduction="mean"')
+    sums = sums_of(
+        scores,
+        target,
+        losses=cross_entropy > 0,
+        activation=activation,
+        ignore_index=ignore_index,
+        weight=weight,
+        per_image=per_image,
+        align_corners=align_corners,
+        stride=stride,
+        backend=backend,
+    )
+    hits, predicted, true = _chosen(sums[:3], classes)
     wrong = alpha * (predicted - hits) + beta * (true - hits)
     wrong = wrong.clip(0, None)  # a rounding below 0 would make NaN of a power of the loss
     region = hits + wrong + smooth
@@ -121,15 +211,18 @@ def tversky(
         return losses
     count = present.sum() if absent == "skip" else framework(losses).count(losses)
     loss = losses.sum() / (count + (count == 0))
+    if cross_entropy:
+        total = sums[4].sum()
+        loss = loss + cross_entropy * sums[3].sum() / (total + (total == 0))
     return float(loss) if framework(losses).name == "numpy" else loss
 
 
-def _chosen(sums: Overlap, classes: Sequence[int] | None) -> Overlap:
+def _chosen(sums: tuple[Any, ...], classes: Sequence[int] | None) -> tuple[Any, ...]:
     """The sums of the classes that count."""
     if classes is None:
         return sums
-    most = sums.true.shape[-1]
+    most = sums[0].shape[-1]
     chosen = [whole("a class of classes", c, 0) for c in classes]
     if not chosen or max(chosen) >= most:
         raise ArgumentError(f"classes must be some of 0 to {most - 1}, not {classes!r}")
-    return Overlap(*(part[..., chosen] for part in sums))
+    return tuple(part[..., chosen] for part in sums)

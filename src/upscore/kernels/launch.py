@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscore.errors import ArgumentTypeError
+from upscore.kernels import CACHE_LINE
 
 Signature = tuple[Any, ...]
 
-CACHE_LINE = 64  # bytes
 CHECKED = os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0")  # read once, as by Numba
 
 _LOADING = Lock()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from upscore.arrays import framework
 from upscore.heads.argmax.cpu_plan import TILE, Plan, plan_labels
 from upscore.heads.argmax.result import MEASURES, label_dtype
-from upscore.heads.grid import HALF_PIXEL, Grid
+from upscore.heads.grid import HALF_PIXEL, Grid, positions
 from upscore.kernels import LANES
 from upscore.kernels.launch import Kernel, Packed, Workspace, line_of, packed
 from upscore.kernels.threads import share
@@ -28,12 +28,22 @@ PIECES = 4  # shares for each thread: how long a task takes depends on the score
 NEGLIGIBLE = 20
 
 
+class Slices(NamedTuple):
+    """The slices of a volume that each of its images blends, and by which weights."""
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    low_weight: NDArray[Any]
+    high_weight: NDArray[Any]
+
+
 class Source(NamedTuple):
     """Scores in a line of memory, and how to find one's way in it."""
 
     scores: NDArray[Any]
     offset: int
-    steps: tuple[int, ...]  # to the next image, class, row, column
+    steps: tuple[int, ...]  # to the next image, or slice of a volume, and class, row, column
+    slices: Slices | None = None  # where images are blended from slices
 
 
 class Target(NamedTuple):
@@ -79,19 +89,42 @@ def argmax(
     grid: Grid = HALF_PIXEL,
 ) -> None:
     """Write the labels of N x C x h x w scores in main memory and, if asked, their confidence."""
-    arrays = framework(scores)
-    source = Source(*line_of(arrays.memory(scores)))
+    source = Source(*line_of(framework(scores).memory(scores)))
+    _label(source, scores.shape[1:], labels, confidence, measure, grid)
+
+
+def argmax_volume(
+    scores: Any, labels: Any, confidence: Any, *, measure: str | None, grid: Grid
+) -> None:
+    """Do as `argmax` for the C x d x h x w scores of a volume and D x H x W labels."""
+    scores = scores.swapaxes(0, 1)
+    source = Source(*line_of(framework(scores).memory(scores)))
+    low, high, weight = positions(grid.along(-3), len(scores), len(labels))
+    real = real_of(source.scores)
+    slices = Slices(low, high, (1 - weight).astype(real), weight.astype(real))
+    _label(source._replace(slices=slices), scores.shape[1:], labels, confidence, measure, grid)
+
+
+def _label(
+    source: Source,
+    shape: tuple[int, int, int],
+    labels: Any,
+    confidence: Any,
+    measure: str | None,
+    grid: Grid,
+) -> None:
+    """Write the labels of images, each C x h x w."""
+    arrays = framework(labels)
     target = arrays.memory(labels)
     aligned = target if target.flags.aligned else np.empty_like(target)
-    real = real_of(source.scores)
-    classes = scores.shape[1]
-    prepared = prepare(scores.shape[2:], labels.shape[1:], grid, classes, real.__name__)
+    real, classes = real_of(source.scores), shape[0]
+    prepared = prepare(shape[1:], labels.shape[1:], grid, classes, real.__name__)
     cutoff = real(NEGLIGIBLE + math.log(classes) if measure in ("probability", "entropy") else 0)
     if confidence is not None:
         confidence = arrays.memory(confidence).reshape(-1)
     share(
         LABEL_BANDS,
-        len(scores) * prepared.tasks,
+        len(labels) * prepared.tasks,
         source,
         prepared.plan,
         Target(*line_of(aligned), confidence, _code(measure), cutoff),

@@ -22,6 +22,7 @@ import numpy as np
 
 from upscore.heads.argmax.cpu_plan import TILE
 from upscore.heads.argmax.result import MEASURES
+from upscore.heads.argmax.row_kernels import load_rows
 from upscore.kernels import LANES
 from upscore.kernels.compile import part
 from upscore.kernels.exp import LEAST_EXPONENT, exp_vector, log_single
@@ -32,14 +33,11 @@ from upscore.kernels.simd import (
     lesser,
     load,
     narrow,
-    prefetch,
     splat,
     store,
     where,
-    widen,
 )
 
-ALL_LANES = (1 << LANES) - 1
 TILE_WIDTH = TILE * LANES
 PAIR = 2 * LANES  # a class in `scratch.mixed`: a block of the upper row, then of the lower
 PROBABILITY, MARGIN, ENTROPY = (MEASURES.index(m) for m in ("probability", "margin", "entropy"))
@@ -64,62 +62,12 @@ def load_band(scratch, source, plan, task):
     image, rest = divmod(task, len(strips.left) * len(bands.low))
     strip, band = divmod(rest, len(bands.low))
     low, high = bands.low[band], bands.high[band]
-    _load_rows(scratch, source, plan, image, strip, low, high)
+    load_rows(scratch, source, plan, image, strip, low, high)
     at = plan.classes * plan.pitch
     upper = (low & 1) * at - strips.left[strip]
     lower = (high & 1) * at - strips.left[strip]
     finite = scratch.finite[low & 1] and scratch.finite[high & 1]
     return image, strip, band, upper, lower, finite
-
-
-@part(inline="always")
-def _load_rows(scratch, source, plan, image, strip, low, high):
-    """Copy the source rows of a band into cache, but those that are there from the band before."""
-    left, right = plan.strips.left[strip], plan.strips.right[strip]
-    for row in range(low, high + 1):
-        parity = row & 1
-        name = (image * len(plan.strips.left) + strip) << 32 | row
-        if scratch.cached[parity] != name:
-            scratch.cached[parity] = name
-            image_step, _, row_step, column_step = source.steps
-            at = source.offset + image * image_step + row * row_step + left * column_step
-            to = parity * plan.classes * plan.pitch
-            scratch.finite[parity] = _load_row(source, plan, at, right - left, scratch.rows, to)
-
-
-@part(forceinline=True)
-def _load_row(source, plan, at, width, rows, to):
-    """Copy one row of every class to `rows[to:]`; tell whether all scores are in the limit."""
-    scores, pitch = source.scores, plan.pitch
-    _, class_step, row_step, column_step = source.steps
-    packed = column_step == 1 and width >= LANES
-    if not packed:
-        for x in range(width):
-            for c in range(plan.classes):
-                rows[to + c * pitch + x] = widen(scores[at + c * class_step + x * column_step])
-    most, least = splat(plan.limit), splat(-plan.limit)
-    finite = least < most
-    for c in range(plan.classes):
-        start, target = at + c * class_step, to + c * pitch
-        if packed:
-            for x in range(0, width - LANES, LANES):
-                prefetch(scores, start + row_step + x)  # the next row, soon to be needed
-                v = widen(load(scores, start + x))
-                finite = finite & (v < most) & (least < v)
-                store(rows, target + x, v)
-            v = widen(load(scores, start + width - LANES))
-            finite = finite & (v < most) & (least < v)
-            store(rows, target + width - LANES, v)
-        # Beyond the last column it is repeated; at least LANES + 1 columns are spare.
-        edge = splat(rows[target + width - 1])
-        for x in range(width, pitch - LANES, LANES):
-            store(rows, target + x, edge)
-        store(rows, target + pitch - LANES, edge)
-        if not packed:
-            for x in range(target, target + pitch, LANES):
-                v = load(rows, x)
-                finite = finite & (v < most) & (least < v)
-    return bits(finite) == ALL_LANES
 
 
 @part(inline="always")

@@ -12,7 +12,15 @@ import torch
 import triton
 import triton.language as tl
 
-from upscore.heads.gpu import COLUMNS, compute_dtype, launching, lerp, read, rows_per_tile, sampling
+from upscore.heads.gpu import (
+    COLUMNS,
+    compute_dtype,
+    launching,
+    read,
+    rows_per_tile,
+    sampling,
+    values,
+)
 from upscore.heads.grid import HALF_PIXEL, Grid, positions
 
 
@@ -179,11 +187,3 @@ def bounds(upper, lower, near, far, dtype: tl.constexpr):
     nan: tl.constexpr = tl.PropagateNan.ALL
     least = tl.minimum(tl.minimum(a, b, nan), tl.minimum(c, d, nan), nan)
     return least, tl.maximum(tl.maximum(a, b, nan), tl.maximum(c, d, nan), nan)
-
-
-@triton.jit
-def values(upper, lower, left, right, across, down, dtype: tl.constexpr):
-    """A class at a tile of outputs: both source rows interpolated once, then blended by row."""
-    top = lerp(read(upper + left, dtype), read(upper + right, dtype), across)
-    bottom = lerp(read(lower + left, dtype), read(lower + right, dtype), across)
-    return lerp(top[None, :], bottom[None, :], down)

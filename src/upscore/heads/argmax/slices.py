@@ -1,4 +1,4 @@
-"""Labels of checked volumes: slice by slice, each blended from two slices of the scores."""
+"""Labels of checked volumes: every slice is a blend of two slices of the scores."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,9 +24,19 @@ from upscore.heads.masks import masks_above_zero
 def label_slices(scores: Any, case: Case, labels: Any = None) -> tuple[Any, Any]:
     """Return N x D x H x W labels, new ones or those given, and the confidence (or None)."""
     labels, confidence = _room(scores, case, labels)
+    label = _label
+    if case.backend == "cpu" and not case.nearest and case.regions is None:
+        label = _label_at_once
     for n, volume in enumerate(scores):
-        _label(volume, case, labels[n], None if confidence is None else confidence[n])
+        label(volume, case, labels[n], None if confidence is None else confidence[n])
     return labels, confidence
+
+
+def _label_at_once(scores: Any, case: Case, labels: Any, confidence: Any) -> None:
+    """Do as `_label` on the CPU, whose kernel blends slices row by row."""
+    from upscore.heads.argmax.cpu import argmax_volume
+
+    argmax_volume(scores, labels, confidence, measure=case.measure, grid=case.grid)
 
 
 def label_whole(scores: Any, case: Case, labels: Any = None) -> tuple[Any, Any]:

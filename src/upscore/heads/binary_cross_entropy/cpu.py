@@ -1,22 +1,27 @@
 """The binary loss and its gradient on the CPU: the launcher of the kernel."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from upscore.heads.binary_cross_entropy.options import Options
-from upscore.heads.strips.launch import add_spill, prepare
+from upscore.heads.pixels.launch import by_pixels
+from upscore.heads.strips.launch import by_strips
 from upscore.heads.strips.plan import COLUMNS
-from upscore.heads.target import check_labels
+from upscore.heads.target import check_labels, counted, of_pixels
 from upscore.kernels.launch import Kernel
-from upscore.kernels.threads import share
 
 STRIPS = Kernel("upscore.heads.binary_cross_entropy.kernels", "binary_strips")
+PIXELS = Kernel("upscore.heads.binary_cross_entropy.kernels", "binary_pixels")
 
 
 class Case(NamedTuple):
-    """Scores, each class as an image of its own, and target."""
+    """Scores, each class as an image of its own, and target.
+
+    At the target's own size h x w and H x W are one line of pixels.
+    """
 
     scores: NDArray[Any]  # N C x 1 x h x w
     target: NDArray[Any]  # N C x H x W of 0 and 1, or N x H x W
@@ -25,6 +30,7 @@ class Case(NamedTuple):
     ignore_index: int
     planes: int  # the classes
     labelled: int  # whether the target is N x H x W class numbers
+    scale: Any  # what the gradient is multiplied with, a number
 
 
 class Result(NamedTuple):
@@ -33,7 +39,7 @@ class Result(NamedTuple):
     losses: NDArray[Any]  # N C x H x W
     gradient: NDArray[Any]  # like the scores
     spill: NDArray[Any]  # strips x 1 x w: what a strip adds to the first row of the next
-    sums: NDArray[np.float64]  # strips x 3: loss, labels of no meaning, losses that count
+    sums: NDArray[np.float64]  # tasks x 3: loss, labels of no meaning, losses that count
 
 
 class Scratch(NamedTuple):
@@ -41,14 +47,21 @@ class Scratch(NamedTuple):
 
     dense: NDArray[Any]  # 2 x 1: two source rows, interpolated horizontally
     to: NDArray[Any]  # 2 x 1: their gradients
-    greatest: NDArray[Any]  # 2: the extreme scores of the two source rows
-    least: NDArray[Any]
     base: NDArray[Any]  # its length alone is used
     mass: NDArray[Any]  # of a row's pixels: what each weighs
     true: NDArray[Any]  # ... whether its class is true
     loss: NDArray[Any]
     slope: NDArray[Any]
-    added: NDArray[np.float64]  # the losses so far
+
+
+class PixelScratch(NamedTuple):
+    """The same at the target's own size: numbers of a block's pixels."""
+
+    base: NDArray[Any]  # its length alone is used
+    mass: NDArray[Any]
+    true: NDArray[Any]
+    loss: NDArray[Any]
+    slope: NDArray[Any]
 
 
 def binary_cross_entropy(
@@ -66,38 +79,53 @@ def binary_cross_entropy(
     """
     images, classes, h, w = scores.shape
     size, dtype = target.shape[-2:], scores.dtype
-    shape = (images * classes, 1, h, w)
-    bottoms, plan, workspace = prepare((h, w), size, options.grid, 1, dtype, _scratch)
-    tasks = len(bottoms) * shape[0]
-    factors = np.empty((1, 0, 0), dtype) if factor is None else factor.reshape(-1, *size)
+    same = all(map(options.grid.copies, (h, w), size))
+    flat = (h * w,) if same else size
     case = Case(
-        np.ascontiguousarray(scores).reshape(shape),
-        np.ascontiguousarray(target).reshape(-1, *size),
-        np.ascontiguousarray(factors, dtype),
+        np.ascontiguousarray(scores).reshape(-1, 1, *(flat if same else (h, w))),
+        np.ascontiguousarray(target).reshape(-1, *flat),
+        of_pixels(factor, flat, dtype),
         np.ones(classes, dtype) if pos_weight is None else pos_weight.astype(dtype),
         options.ignore_index,
         classes,
         int(target.ndim == 3),
+        dtype.type(1),
     )
-    result = Result(
-        np.empty((shape[0], *size) if options.per_pixel else (0, 0, 0), dtype),
-        np.empty(shape if with_gradient else (0, 0, 0, 0), dtype),
-        np.empty((tasks, 1, w) if with_gradient else (tasks, 0, 0), dtype),
-        np.zeros((tasks, 3)),
-    )
-    share(STRIPS, tasks, case, plan, result, scratch=workspace)
-    if result.sums[:, 1].any():
+    if same:
+        result = _by_pixels(case, options, with_gradient)
+    else:
+        made = partial(_result, case, options, with_gradient)
+        result = by_strips(STRIPS, case, size, options.grid, _scratch, made)
+        if with_gradient and options.mean:
+            result.gradient[...] /= dtype.type(result.sums[:, 2].sum() or 1)
+    loss, wrong, count = result.sums.sum(0)
+    if wrong:
         check_labels(target, classes if case.labelled else 2, options.ignore_index)
-    if with_gradient:
-        add_spill(bottoms, result.spill, result.gradient)
     gradient = result.gradient.reshape(scores.shape) if with_gradient else result.gradient
     if options.per_pixel:
         return result.losses.reshape(images, classes, *size), gradient
-    loss, _, count = result.sums.sum(0)
-    if options.mean:
-        loss /= count or 1
-        gradient /= dtype.type(count or 1)
-    return loss, gradient
+    return loss / (count or 1) if options.mean else loss, gradient
+
+
+def _by_pixels(case: Case, options: Options, with_gradient: bool) -> Result:
+    """Return the result; before a gradient of the mean is written, the losses are counted."""
+    if with_gradient and options.mean:
+        count = np.count_nonzero(counted(case.target, case.ignore_index))
+        count *= case.planes if case.labelled else 1
+        case = case._replace(scale=case.scale.dtype.type(1 / (count or 1)))
+    made = partial(_result, case, options, with_gradient)
+    result: Result = by_pixels(PIXELS, case, PixelScratch, made)
+    return result
+
+
+def _result(case: Case, options: Options, with_gradient: bool, tasks: int) -> Result:
+    dtype, planes, flat = case.scores.dtype, len(case.scores), case.target.shape[1:]
+    return Result(
+        np.empty((planes, *flat) if options.per_pixel else (0,) * case.target.ndim, dtype),
+        np.empty(case.scores.shape if with_gradient else (0,) * case.scores.ndim, dtype),
+        np.empty((tasks, 0, 0), dtype),
+        np.zeros((tasks, 3)),
+    )
 
 
 def _scratch(classes: int, dtype: np.dtype[Any]) -> Scratch:
@@ -105,6 +133,6 @@ def _scratch(classes: int, dtype: np.dtype[Any]) -> Scratch:
         return np.empty((*count, COLUMNS), dtype)
 
     return Scratch(
-        *(numbers(2, classes), numbers(2, classes), numbers(2), numbers(2), numbers()),
-        *(numbers(), numbers(), numbers(), numbers(), np.empty(COLUMNS)),
+        *(numbers(2, classes), numbers(2, classes), numbers()),
+        *(numbers(), numbers(), numbers(), numbers()),
     )

@@ -1,22 +1,27 @@
 """The loss and its gradient on the CPU: the launcher of the kernel."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from upscore.heads.cross_entropy.options import Options
-from upscore.heads.strips.launch import add_spill, prepare
+from upscore.heads.pixels.launch import by_pixels
+from upscore.heads.strips.launch import by_strips
 from upscore.heads.strips.plan import ROWS, chunk_columns
-from upscore.heads.target import check_labels
+from upscore.heads.target import check_labels, of_pixels
 from upscore.kernels.launch import Kernel
-from upscore.kernels.threads import share
 
 STRIPS = Kernel("upscore.heads.cross_entropy.cpu_kernels", "strip_losses")
+PIXELS = Kernel("upscore.heads.cross_entropy.pixel_kernels", "pixel_losses")
 
 
 class Case(NamedTuple):
-    """Scores, target, and what a pixel's terms are multiplied with."""
+    """Scores, target, and what a pixel's terms are multiplied with.
+
+    At the target's own size h x w and H x W are one line of pixels.
+    """
 
     scores: NDArray[Any]  # N x C x h x w
     target: NDArray[Any]  # N x H x W
@@ -26,6 +31,8 @@ class Case(NamedTuple):
     weight: NDArray[Any]  # of each class
     own: NDArray[Any]  # ... times the part of the target that is the label's
     spread: NDArray[Any]  # ... times the part that is every class's, or empty
+    scale: Any  # what the gradient is multiplied with, a number, of lines of pixels
+    weighing: int = 0  # whether the pixels' weight alone is wanted, of lines of pixels
 
 
 class Result(NamedTuple):
@@ -35,7 +42,7 @@ class Result(NamedTuple):
     log_sums: NDArray[Any]  # N x H x W
     gradient: NDArray[Any]  # N x C x h x w
     spill: NDArray[Any]  # strips x C x w: what a strip adds to the first row of the next
-    sums: NDArray[np.float64]  # strips x 3: loss, weight, labels that are no class
+    sums: NDArray[np.float64]  # tasks x 3: loss, weight, labels that are no class
 
 
 class Scratch(NamedTuple):
@@ -56,7 +63,21 @@ class Scratch(NamedTuple):
     q: NDArray[Any]
     run: NDArray[Any]  # ... for passing use
     loss: NDArray[Any]
-    added: NDArray[np.float64]  # the losses so far
+
+
+class PixelScratch(NamedTuple):
+    """The same at the target's own size: numbers of a block's pixels."""
+
+    e: NDArray[Any]  # C: exponentials
+    base: NDArray[Any]  # what is subtracted from a pixel's scores
+    total: NDArray[Any]  # the sums of the exponentials
+    partial: NDArray[Any]  # parts of these sums
+    label: NDArray[np.int32]  # -1 for none
+    own: NDArray[Any]  # what each pixel weighs
+    valid: NDArray[Any]  # ... the factor of its loss, 0 if it is ignored
+    mass: NDArray[Any]  # ... what its probabilities weigh
+    log_sum: NDArray[Any]  # the logarithms of `total`
+    loss: NDArray[Any]
 
 
 def cross_entropy(
@@ -70,44 +91,61 @@ def cross_entropy(
     with_gradient: bool = False,
 ) -> tuple[Any, float, NDArray[Any], NDArray[Any]]:
     """Return the losses, the pixels' weight, log-sums and the gradient, as `torch_op` does."""
-    N, C, h, w = scores.shape
-    _, H, W = target.shape
-    dtype, smoothing = scores.dtype, options.label_smoothing
-    bottoms, plan, workspace = prepare((h, w), (H, W), options.grid, C, dtype, _scratch)
-    tasks = N * len(bottoms)
-    weight = np.ones(C, dtype) if weight is None else weight.astype(dtype)
+    images, classes, h, w = scores.shape
+    dtype, size, smoothing = scores.dtype, target.shape[-2:], options.label_smoothing
+    same = all(map(options.grid.copies, (h, w), size))
+    flat = (h * w,) if same else size
+    weight = np.ones(classes, dtype) if weight is None else weight.astype(dtype)
     case = Case(
-        np.ascontiguousarray(scores),
-        np.ascontiguousarray(target),
-        _or_empty(factor, dtype),
-        _or_empty(tilt, dtype),
+        np.ascontiguousarray(scores).reshape(images, classes, *(flat if same else (h, w))),
+        np.ascontiguousarray(target).reshape(images, *flat),
+        of_pixels(factor, flat, dtype),
+        of_pixels(tilt, flat, dtype),
         options.ignore_index,
         weight,
         (1 - smoothing) * weight,
-        smoothing / C * weight if smoothing else weight[:0],
+        smoothing / classes * weight if smoothing else weight[:0],
+        dtype.type(1),
     )
-    result = Result(
-        np.empty((N, H, W) if options.per_pixel else (1, 0, 0), dtype),
-        np.empty((N, H, W) if options.log_sums else (1, 0, 0), dtype),
-        np.empty(scores.shape if with_gradient else (0, 0, 0, 0), dtype),
-        np.empty((tasks, C, w) if with_gradient else (tasks, 0, 0), dtype),
-        np.zeros((tasks, 3)),
-    )
-    share(STRIPS, tasks, case, plan, result, scratch=workspace)
+    if same:
+        result = _by_pixels(case, options, with_gradient)
+    else:
+        made = partial(_result, case, options, with_gradient)
+        result = by_strips(STRIPS, case, size, options.grid, _scratch, made)
+        if with_gradient and options.mean:
+            result.gradient[...] /= dtype.type(result.sums[:, 1].sum() or 1)
     loss, count, wrong = result.sums.sum(0)
     if wrong:
-        check_labels(target, C, options.ignore_index)
-    if with_gradient:
-        add_spill(bottoms, result.spill, result.gradient)
+        check_labels(target, classes, options.ignore_index)
     if options.mean:
         loss /= count or 1
-        result.gradient[...] /= dtype.type(count or 1)
-    losses = result.losses if options.per_pixel else loss
-    return losses, count, result.log_sums, result.gradient
+    losses = result.losses.reshape(target.shape) if options.per_pixel else loss
+    gradient = result.gradient.reshape(scores.shape) if with_gradient else result.gradient
+    log_sums = result.log_sums.reshape(target.shape) if options.log_sums else result.log_sums
+    return losses, count, log_sums, gradient
 
 
-def _or_empty(numbers: NDArray[Any] | None, dtype: np.dtype[Any]) -> NDArray[Any]:
-    return np.empty((1, 0, 0), dtype) if numbers is None else np.ascontiguousarray(numbers, dtype)
+def _result(case: Case, options: Options, with_gradient: bool, tasks: int) -> Result:
+    dtype, full = case.scores.dtype, case.target.shape
+    nothing = (1, *[0] * (len(full) - 1))
+    return Result(
+        np.empty(full if options.per_pixel else nothing, dtype),
+        np.empty(full if options.log_sums else nothing, dtype),
+        np.empty(case.scores.shape if with_gradient else (0,) * case.scores.ndim, dtype),
+        np.empty((tasks, 0, 0), dtype),
+        np.zeros((tasks, 3)),
+    )
+
+
+def _by_pixels(case: Case, options: Options, with_gradient: bool) -> Result:
+    """Return the result; before a gradient of the mean is written, the target is weighed."""
+    made = partial(_result, case, options)
+    if with_gradient and options.mean:
+        weighed = by_pixels(PIXELS, case._replace(weighing=1), PixelScratch, partial(made, False))
+        count = weighed.sums[:, 1].sum() or 1
+        case = case._replace(scale=case.scale.dtype.type(1 / count))
+    result: Result = by_pixels(PIXELS, case, PixelScratch, partial(made, with_gradient))
+    return result
 
 
 def _scratch(classes: int, dtype: np.dtype[Any]) -> Scratch:
@@ -133,5 +171,4 @@ def _scratch(classes: int, dtype: np.dtype[Any]) -> Scratch:
         q,
         run,
         loss,
-        np.empty(chunk),
     )

@@ -14,8 +14,10 @@ from upscore.heads.strips.kernels import (
     glue,
     loop,
     strips,
+    summed,
     take_base,
     take_greatest,
+    take_row_and_extremes,
 )
 from upscore.kernels.exp import log
 
@@ -33,21 +35,7 @@ def _block(scratch, case, plan, result, chunk, s, t, number):
         _rows(scratch, case, plan, result, chunk, s, t, y, group, blocks.step[number], wide)
 
 
-@glue
-def _begin(scratch):
-    scratch.added[:] = 0
-
-
-@glue
-def _finish(scratch, result, task):
-    """Sum the losses of a strip."""
-    loss = 0.0
-    for x in range(len(scratch.added)):
-        loss += scratch.added[x]
-    result.sums[task, 0] = loss
-
-
-strip_losses = strips(_begin, _block, _finish)
+strip_losses = strips(take_row_and_extremes, _block)
 
 
 @glue
@@ -81,8 +69,7 @@ def _rows(scratch, case, plan, result, chunk, s, t, y0, rows, step, wide):
             _losses(sums[k], mass, k, p, q, run, loss)
         if len(case.spread):
             _smooth(case.spread, sums[k], valid, a, b, up, down, base, run, mass, loss, to_a, to_b)
-        for x in range(width):
-            scratch.added[x] += loss[x]
+        sums_of_strip[0] += summed(loss)
         if len(losses):
             for x in range(width):
                 losses[k, x] = loss[x]

@@ -14,7 +14,16 @@ import triton
 import triton.language as tl
 
 from upscore.heads.cross_entropy.options import Options
-from upscore.heads.gpu import COLUMNS, compute_dtype, launching, lerp, read, rows_per_tile, sampling
+from upscore.heads.gpu import (
+    COLUMNS,
+    compute_dtype,
+    launching,
+    lerp,
+    read,
+    rows_per_tile,
+    sampling,
+    values,
+)
 from upscore.heads.target import check_labels, counted
 
 # The source pixels a gradient program owns, and the outputs of a row it visits at a time.
@@ -47,6 +56,7 @@ def cross_entropy(
         dtype, device = compute_dtype(scores), scores.device
         x = sampling(w, W, grid, dtype, device)
         y = sampling(h, H, grid, dtype, device)
+        copied = grid.copies(h, H) and grid.copies(w, W)
         tiles = triton.cdiv(W, COLUMNS)
         programs = batch * h * tiles
         factors = _factors(weight, classes, label_smoothing, dtype, device)
@@ -65,6 +75,7 @@ def cross_entropy(
             *target.stride(),
             PER_PIXEL=per_pixel,
             SMOOTHED=label_smoothing > 0,
+            COPIED=copied,
             ROWS=rows_per_tile(y.most),
             COLUMNS=min(COLUMNS, triton.next_power_of_2(W)),
             num_warps=4,
@@ -93,6 +104,7 @@ def cross_entropy(
                 *tilt.stride(),
                 TILTED=tilted,
                 SMOOTHED=label_smoothing > 0,
+                COPIED=copied,
                 CLASSES=block,
                 PATCH_ROWS=_PATCH_ROWS,
                 PATCH_COLUMNS=_PATCH_COLUMNS,
@@ -174,6 +186,7 @@ def _forward(
     target_x,
     PER_PIXEL: tl.constexpr,
     SMOOTHED: tl.constexpr,
+    COPIED: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
@@ -214,13 +227,7 @@ def _forward(
         all_scores = tl.zeros((ROWS, COLUMNS), dtype)
         for c in range(classes):
             plane = tl.cast(c, tl.int64) * scores_c
-            top = lerp(
-                read(upper + plane + left, dtype), read(upper + plane + right, dtype), across
-            )
-            bottom = lerp(
-                read(lower + plane + left, dtype), read(lower + plane + right, dtype), across
-            )
-            v = lerp(top[None, :], bottom[None, :], down)
+            v = values(upper + plane, lower + plane, left, right, across, down, dtype, COPIED)
             better = v > best
             e = tl.exp(-tl.abs(v - best))
             exponentials = tl.where(better, exponentials * e + 1, exponentials + e)
@@ -289,6 +296,7 @@ def _gradient(
     TILTED: tl.constexpr,
     SMOOTHED: tl.constexpr,
     CLASSES: tl.constexpr,
+    COPIED: tl.constexpr,
     PATCH_ROWS: tl.constexpr,
     PATCH_COLUMNS: tl.constexpr,
     VISITED: tl.constexpr,
@@ -327,8 +335,10 @@ def _gradient(
             across = tl.load(x_weight + column)
             left = low.to(tl.int64) * scores_x
             right = tl.minimum(low + 1, w - 1).to(tl.int64) * scores_x
-            top = lerp(read(upper + left, dtype), read(upper + right, dtype), across)
-            bottom = lerp(read(lower + left, dtype), read(lower + right, dtype), across)
+            top, bottom = read(upper + left, dtype), read(lower + left, dtype)
+            if not COPIED:
+                top = lerp(top, read(upper + right, dtype), across)
+                bottom = lerp(bottom, read(lower + right, dtype), across)
             top_sum = tl.zeros((CLASSES, VISITED), dtype)
             bottom_sum = tl.zeros((CLASSES, VISITED), dtype)
             for y in range(tl.load(y_edges + band), tl.load(y_edges + band + 1)):
@@ -346,10 +356,12 @@ def _gradient(
                     at = tilt + image * tilt_n + row * tilt_y + column * tilt_x
                     mass += tl.where(counted, tl.load(at), 0)
                 logarithm = tl.load(log_sum + (image * H + row) * W + column)
-                p = tl.exp(lerp(top, bottom, down) - logarithm)
+                v = top if COPIED else lerp(top, bottom, down)
+                p = tl.exp(v - logarithm)
                 g = mass * p - tl.where(label == c[:, None], own, 0)
                 if SMOOTHED:
                     g -= times * own_share
+                g = tl.where(counted, g, 0)  # even of NaN
                 top_sum += (1 - down) * g
                 bottom_sum += down * g
             x = (x0 + tl.arange(0, VISITED))[:, None]

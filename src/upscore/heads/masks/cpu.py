@@ -19,13 +19,14 @@ SIGN_SCORES = Kernel(_KERNELS, "sign_scores")
 BOUND_RUNS = Kernel(_KERNELS, "bound_runs")
 FIND_RUNS = Kernel(_KERNELS, "find_runs")
 
-MOST_RUNS = 1 << 19  # room for runs at a time: 8 MB
+MOST_RUNS = 1 << 20  # room for runs at a time: 16 MB
 FEW_PIXELS = 1 << 16  # have room for as many runs as there can be, without a count
 
 # Times on a Zen 4 core, and how much work is worth waking a thread for.
 NANOSECONDS_A_SCORE = 0.3
 NANOSECONDS_A_RUN = 20
 WORTH_A_THREAD_NANOSECONDS = 150_000
+PIECES = 16  # shares for each thread: masks have edges of very different lengths
 
 
 class Source(NamedTuple):
@@ -42,7 +43,9 @@ class Scratch(NamedTuple):
     bands: Indices  # stretches of bands, from and to
     turns: NDArray[np.int32]  # the rows where each column of a block turns ...
     counts: Indices  # ... and how many these are
-    upper: NDArray[Any]  # the scores of a block in two rows
+    held: Indices  # the last two source rows, an even and an odd one ...
+    rows: NDArray[Any]  # ... and the scores of a block in them
+    upper: NDArray[Any]  # those in the two rows of a band
     lower: NDArray[Any]
 
 
@@ -69,16 +72,18 @@ def find_runs(
         share(BOUND_RUNS, tasks, packed_plan, signs, finite, most, scratch=scratch, least=least)
 
     found, counts = [], np.empty(tasks, np.int64)
-    for first, last in _groups(most):
+    groups = _groups(most)
+    runs = np.empty(2 * max(int(most[first:last].sum()) for first, last in groups), np.int64)
+    for first, last in groups:
         ends = most[first:last].cumsum()
         starts = np.zeros(tasks, np.int64)
         starts[first:last] = ends - most[first:last]
-        runs = np.empty(2 * int(ends[-1]), np.int64)
         share(
             FIND_RUNS,
             last - first,
             *(source, packed_plan, limit, signs, finite, first, starts, counts, runs),
             scratch=scratch,
+            pieces=PIECES,
             least=math.ceil(
                 WORTH_A_THREAD_NANOSECONDS * (last - first) / (NANOSECONDS_A_RUN * max(ends[-1], 1))
             ),
@@ -100,6 +105,8 @@ def _prepare(
         np.empty(2 * bands + 2, np.int64),
         np.empty((LANES, max(3 * bands + 2, rows)), np.int32),
         np.empty(LANES, np.int64),
+        np.empty(2, np.int64),
+        np.empty(2 * LANES, dtype),
         *np.empty((2, LANES), dtype),
     )
     return plan, packed(plan), Workspace(scratch)
@@ -118,8 +125,10 @@ def _groups(most: Indices) -> list[tuple[int, int]]:
 
 def _joined(runs: Indices, counts: Indices, plan: Plan) -> tuple[Indices, Indices]:
     """Join runs that go on from one share of a mask to the next."""
+    if plan.shares == 1:
+        return runs, np.append(0, counts.cumsum())
     mask = (np.arange(len(counts)) // plan.shares).repeat(counts)
-    if plan.shares > 1 and len(runs):
+    if len(runs):
         goes_on = (runs[:-1, 1] == runs[1:, 0]) & (mask[:-1] == mask[1:])
         starts = np.flatnonzero(~np.append(False, goes_on))
         ends = np.flatnonzero(~np.append(goes_on, False))

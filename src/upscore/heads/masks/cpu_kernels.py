@@ -9,13 +9,15 @@ Masks with scores that are not finite take a plain way: zero times infinity is N
 
 `source`, `plan` and `scratch` are the named tuples of `cpu` and `cpu_plan`. `LANES` output columns
 are a *block*, and a *task* is a share of the blocks of a mask.
+
+What every block needs is inlined, because a call would copy these tuples.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
 from upscore.kernels import LANES
 from upscore.kernels.compile import part
-from upscore.kernels.simd import bits, fma, load, splat, store, trailing_zeros, widen
+from upscore.kernels.simd import bits, fma, load, splat, store, trailing_zeros, where, widen
 
 ALL_LANES = (1 << LANES) - 1
 ALL_BUT_SIGN = 0x7FFFFFFFFFFFFFFF
@@ -24,29 +26,34 @@ ALL_BUT_SIGN = 0x7FFFFFFFFFFFFFFF
 @part()
 def sign_scores(first, last, source, plan, threshold, signs, finite):
     """Write the signs of masks `first` to `last`, and whether all of their scores are finite."""
-    image_step, row_step, column_step = source.steps
+    image_step, row_step, step = source.steps
+    whole = plan.columns - plan.columns % LANES if step == 1 else 0
     for mask in range(first, last):
+        at = mask * plan.words * plan.columns
+        signs[at : at + plan.words * plan.columns] = 0
         every = True
         for y in range(plan.rows):
-            at = (mask * plan.words + (y >> 6)) * plan.columns
             start = source.offset + mask * image_step + y * row_step
-            if column_step == 1:  # a step that is known lets LLVM use vectors
-                every &= _sign_row(source.scores, start, 1, plan, threshold, signs, at, y & 63)
-            else:
-                step = column_step
-                every &= _sign_row(source.scores, start, step, plan, threshold, signs, at, y & 63)
+            word = at + (y >> 6) * plan.columns
+            every &= _sign_blocks(source.scores, start, whole, threshold, signs, word, y & 63)
+            for x in range(whole, plan.columns):
+                v = widen(source.scores[start + x * step])
+                every &= v - v == 0
+                signs[word + x] |= (1 if v > threshold else 0) << (y & 63)
         finite[mask] = every
 
 
-@part(inline="always")
-def _sign_row(scores, start, step, plan, threshold, signs, at, bit):
-    """Set a bit of each column, beginning with zeros for the lowest; tell whether all is finite."""
-    every = True
-    for x in range(plan.columns):
-        v = widen(scores[start + x * step])
-        every &= v - v == 0
-        signs[at + x] = (signs[at + x] if bit else 0) | ((1 if v > threshold else 0) << bit)
-    return every
+@part(forceinline=True)
+def _sign_blocks(scores, start, columns, threshold, signs, at, bit):
+    """Set a bit of each column, a block at a time; tell whether all is finite."""
+    limit, above, below = splat(threshold), splat(1 << bit), splat(0)
+    every = limit == limit
+    for x in range(0, columns, LANES):
+        v = widen(load(scores, start + x))
+        d = v - v
+        every = every & (d == d)
+        store(signs, at + x, load(signs, at + x) | where(v > limit, above, below))
+    return bits(every) == ALL_LANES
 
 
 @part()
@@ -112,7 +119,7 @@ def _blocks_of(task, plan):
     return mask, left + count * share // plan.shares, left + count * (share + 1) // plan.shares
 
 
-@part()
+@part(forceinline=True)
 def _write(pixel, ends, runs, start, at):
     """Begin a run at a pixel, or end the one begun; return where the next one goes.
 
@@ -127,7 +134,7 @@ def _write(pixel, ends, runs, start, at):
     return at
 
 
-@part()
+@part(forceinline=True)
 def _stretches(mask, block, plan, signs, bands):
     """List the stretches of bands, from and to, that an edge may cross in a block."""
     count = 0
@@ -145,7 +152,7 @@ def _stretches(mask, block, plan, signs, bands):
     return count
 
 
-@part()
+@part(forceinline=True)
 def _live(mask, word, block, plan, signs):
     """Bits of the rows of a word that are not, together with the next row, of one sign."""
     some, every = _some_every(mask, word, block, plan, signs)
@@ -162,7 +169,7 @@ def _live(mask, word, block, plan, signs):
     return (some | some_next) & ~(every & every_next) & used
 
 
-@part()
+@part(forceinline=True)
 def _some_every(mask, word, block, plan, signs):
     """Bits of the rows where some, and where all, of a block's source columns are above."""
     at = (mask * plan.words + word) * plan.columns + plan.blocks.column[block]
@@ -173,7 +180,7 @@ def _some_every(mask, word, block, plan, signs):
     return some, every
 
 
-@part()
+@part(forceinline=True)
 def _turn_block(mask, block, scratch, source, plan, threshold, signs):
     """List the rows where each column of a block turns: from unset to set, or back.
 
@@ -199,28 +206,20 @@ def _turn_block(mask, block, scratch, source, plan, threshold, signs):
             inside = _turn_bands(mask, block, first, band, inside, scratch, source, plan, threshold)
 
 
-@part()
+@part(forceinline=True)
 def _turn_bands(mask, block, first, last, inside, scratch, source, plan, threshold):
     """List the rows where columns turn in bands `first` to `last`; return what is inside after."""
     places, bands, weight = plan.places, plan.bands, plan.row_weight
     w, limit = places.row[mask], splat(threshold)
-    lower = limit
+    scratch.held[0] = scratch.held[1] = -1
     for k in range(first, last):
-        # The lower row of the band before; equal weights of equal rows have the same next row.
-        if (
-            k > first
-            and bands.upper[k] == bands.lower[k - 1]
-            and (bands.upper_weight[k] == bands.lower_weight[k - 1])
-        ):
-            upper = lower
-        else:
-            upper = _value(
-                *(mask, block, bands.upper[k], bands.upper_next[k], bands.upper_weight[k]),
-                *(source, plan),
-            )
+        upper = _value(
+            *(mask, block, bands.upper[k], bands.upper_next[k], bands.upper_weight[k]),
+            *(scratch, source, plan),
+        )
         lower = _value(
             *(mask, block, bands.lower[k], bands.lower_next[k], bands.lower_weight[k]),
-            *(source, plan),
+            *(scratch, source, plan),
         )
         y0, y1 = _clipped(bands.top[k], mask, places), _clipped(bands.bottom[k], mask, places)
         if y0 == y1:
@@ -240,7 +239,7 @@ def _clipped(y, mask, places):
     return min(max(y, places.top[mask]), places.bottom[mask])
 
 
-@part()
+@part(forceinline=True)
 def _list_row(lanes, y, scratch):
     """List row `y` for these lanes."""
     while lanes != 0:
@@ -250,7 +249,7 @@ def _list_row(lanes, y, scratch):
         scratch.counts[lane] += 1
 
 
-@part()
+@part(forceinline=True)
 def _list_crossings(lanes, inside, first, last, mask, scratch, plan, threshold):
     """List the first row where these lanes are as in row `last`, not as in row `first`."""
     weight, w = plan.row_weight, plan.places.row[mask]
@@ -273,16 +272,26 @@ def _list_crossings(lanes, inside, first, last, mask, scratch, plan, threshold):
         scratch.counts[lane] += 1
 
 
-@part()
-def _value(mask, block, row, following, weight, source, plan):
+@part(forceinline=True)
+def _value(mask, block, row, following, weight, scratch, source, plan):
     """The scores of a block in a row, or between two of them."""
-    near = _mix(mask, block, row, source, plan)
+    near = _row(mask, block, row, scratch, source, plan)
     if following < 0:
         return near
-    return _lerp_vector(near, _mix(mask, block, following, source, plan), weight)
+    return _lerp_vector(near, _row(mask, block, following, scratch, source, plan), weight)
 
 
-@part()
+@part(forceinline=True)
+def _row(mask, block, row, scratch, source, plan):
+    """The scores of a block in a row of the source: the last two, even and odd, are kept."""
+    at = (row & 1) * LANES
+    if scratch.held[row & 1] != row:
+        scratch.held[row & 1] = row
+        store(scratch.rows, at, _mix(mask, block, row, source, plan))
+    return load(scratch.rows, at)
+
+
+@part(forceinline=True)
 def _mix(mask, block, row, source, plan):
     """The scores of a block in a row of the source."""
     image_step, row_step, step = source.steps
@@ -296,13 +305,13 @@ def _mix(mask, block, row, source, plan):
     return total
 
 
-@part()
+@part(forceinline=True)
 def _lerp_vector(upper, lower, weight):
     w = splat(weight)
     return fma(lower, w, upper - upper * w)
 
 
-@part()
+@part(forceinline=True)
 def _lerp(upper, lower, weight):
     """As PyTorch; Numba makes `1 - weight` float64. Zero times infinity is NaN."""
     return upper * (1 - weight) + lower * weight

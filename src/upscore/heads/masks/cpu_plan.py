@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from upscore.heads.masks.sampling import Axis, Indices, Sampling
+from upscore.heads.masks.sampling import Axis, Indices, Linear, Sampling
 from upscore.kernels import LANES
 
 # Few masks are cut into so many tasks, that all threads have work.
@@ -27,6 +27,15 @@ class Bands(NamedTuple):
     lower: Indices
     lower_next: Indices
     lower_weight: NDArray[Any]
+
+
+class Rows(NamedTuple):
+    """Output rows as blends of an upper and a lower row, these as in `Bands`."""
+
+    band: Indices  # rows of one band have the same number
+    upper: Linear
+    lower: Linear
+    weight: NDArray[np.float64]  # of the lower row
 
 
 class Places(NamedTuple):
@@ -82,7 +91,7 @@ def plan_masks(
     """Return the plan for scores of `source` pixels and masks of `size`, at least one."""
     rows, columns = sampling.rows, sampling.columns
     number = len(sampling.windows)
-    bands, band_starts = _bands(rows, dtype)
+    bands, band_starts, row_weight = _bands(rows, dtype)
     block_starts, tap_column, tap_weight = _taps(columns)
     blocks, vectors = _blocks(tap_column, tap_weight)
     part = np.arange(number) if len(rows.first) > 1 else np.zeros(number, np.int64)
@@ -103,33 +112,63 @@ def plan_masks(
         -(-source[0] // 64),
         places,
         bands,
-        rows.outer.weight.astype(dtype),
+        row_weight.astype(dtype),
         *_pairs(bands, band_starts, source[0]),
         blocks,
-        vectors.astype(dtype).reshape(-1),
+        vectors.astype(dtype),
         tap_column.shape[1],
         tap_column.reshape(-1),
         tap_weight.astype(dtype).reshape(-1),
     )
 
 
-def _bands(axis: Axis, dtype: str) -> tuple[Bands, Indices]:
-    """Gather the output rows that blend the same two; tell where each part's bands begin."""
-    low, high, _ = axis.outer
-    begin = axis.bands()
+def _bands(axis: Axis, dtype: str) -> tuple[Bands, Indices, NDArray[np.float64]]:
+    """Gather the output rows that blend the same two rows.
+
+    Also tell where each part's bands begin, and how much each output row takes of its lower row.
+    """
+    rows = _straightened(axis)
+    begin = axis.bands(rows.band)
     starts = np.searchsorted(begin, axis.starts)
     # From places in the list to rows of the mask.
     shift = np.repeat(axis.first - axis.starts[:-1], np.diff(starts))
-    top, bottom = begin + shift, np.append(begin, len(low))[1:] + shift
-    upper, lower = low[begin], high[begin]
+    top, bottom = begin + shift, np.append(begin, len(rows.band))[1:] + shift
+    upper, lower = rows.upper.at(begin), rows.lower.at(begin)
+    bands = Bands(
+        *(top, bottom, upper.low, upper.high, upper.weight.astype(dtype)),
+        *(lower.low, lower.high, lower.weight.astype(dtype)),
+    )
+    return bands, starts, rows.weight
+
+
+def _straightened(axis: Axis) -> Rows:
+    """Write each output row as a blend of two rows, of the source itself wherever that can be.
+
+    Rows of a first resize that lie between the same two source rows are on one straight line with
+    them: what blends two of them blends those two. Not so where a weight is zero, since zero times
+    infinity is NaN.
+    """
+    low, high, weight = axis.outer
     if axis.inner is None:
-        none, weight = np.full(len(top), -1), np.zeros(len(top), dtype)
-        return Bands(top, bottom, upper, none, weight, lower, none, weight), starts
-    inner = axis.inner._replace(weight=axis.inner.weight.astype(dtype))
-    return Bands(
-        *(top, bottom, inner.low[upper], inner.high[upper], inner.weight[upper]),
-        *(inner.low[lower], inner.high[lower], inner.weight[lower]),
-    ), starts
+        none, zero = np.full(len(low), -1), np.zeros(len(low))
+        return Rows(low, Linear(low, none, zero), Linear(high, none, zero), weight)
+    inner = axis.inner
+    upper, lower = inner.at(low), inner.at(high)
+    straight = (upper.low == lower.low) & (upper.high == lower.high)
+    for share in (upper.weight, lower.weight, weight):
+        straight &= (share > 0) & (share < 1)
+    whole = upper.weight + (lower.weight - upper.weight) * weight
+    beyond = inner.low.max() + 1  # so that no two bands have one number
+    return Rows(
+        np.where(straight, upper.low, beyond + low),
+        Linear(upper.low, np.where(straight, -1, upper.high), np.where(straight, 0, upper.weight)),
+        Linear(
+            np.where(straight, upper.high, lower.low),
+            np.where(straight, -1, lower.high),
+            np.where(straight, 0, lower.weight),
+        ),
+        np.where(straight, whole, weight),
+    )
 
 
 def _pairs(bands: Bands, starts: Indices, rows: int) -> tuple[Indices, Indices]:
@@ -173,7 +212,7 @@ def _blocks(columns: Indices, weights: NDArray[np.float64]) -> tuple[Blocks, NDA
     first = grouped.min(1)
     count = grouped.max(1) - first + 1
     starts = np.append(0, np.cumsum(count))
-    vectors = np.zeros((starts[-1], LANES))
     block, lane = np.divmod(np.arange(len(columns)), LANES)
-    np.add.at(vectors, ((starts[block] - first[block])[:, None] + columns, lane[:, None]), weights)
-    return Blocks(first, count, starts[:-1]), vectors
+    at = ((starts[block] - first[block])[:, None] + columns) * LANES + lane[:, None]
+    vectors = np.bincount(at.reshape(-1), weights.reshape(-1), int(starts[-1]) * LANES)
+    return Blocks(first, count, starts[:-1]), vectors.astype(np.float64, copy=False)

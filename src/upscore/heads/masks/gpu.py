@@ -107,7 +107,7 @@ def _table(axis: Axis, dtype: torch.dtype, device: torch.device) -> Table:
         inner = axis.inner
         taps = [inner.low[low], inner.high[low], inner.low[high], inner.high[high]]
         weights = [inner.weight[low], inner.weight[high], weight]
-    bands = np.append(axis.bands(), len(low))
+    bands = np.append(axis.bands(low), len(low))
     return Table(
         torch.from_numpy(np.stack(taps, 1)).to(device, torch.int32),
         torch.from_numpy(np.stack(weights, 1)).to(device, dtype),

@@ -22,7 +22,11 @@ class Linear(NamedTuple):
 
     def part(self, first: int, last: int) -> "Linear":
         """Pixels `first` to `last`."""
-        return Linear(self.low[first:last], self.high[first:last], self.weight[first:last])
+        return self.at(slice(first, last))
+
+    def at(self, pixels: Indices | slice) -> "Linear":
+        """Some pixels, by their numbers."""
+        return Linear(self.low[pixels], self.high[pixels], self.weight[pixels])
 
 
 class Axis(NamedTuple):
@@ -42,9 +46,9 @@ class Axis(NamedTuple):
         offset = int(self.starts[part] - self.first[part])
         return self.outer.part(offset + first, offset + last)
 
-    def bands(self) -> Indices:
-        """Where in `outer` the bands begin: the pixels of a part between the same two."""
-        new = np.diff(self.outer.low, prepend=-1) != 0
+    def bands(self, numbers: Indices) -> Indices:
+        """Where in `outer` the bands begin: the pixels of a part that have the same number."""
+        new = np.diff(numbers, prepend=-1) != 0
         new[self.starts[:-1][np.diff(self.starts) > 0]] = True
         return np.flatnonzero(new)
 

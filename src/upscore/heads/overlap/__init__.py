@@ -86,6 +86,39 @@ def overlap(
     >>> overlap(scores, target).intersection.round(2)
     array([3.73, 2.84])
     """
+    return Overlap(
+        *sums_of(
+            scores,
+            target,
+            activation=activation,
+            ignore_index=ignore_index,
+            weight=weight,
+            per_image=per_image,
+            align_corners=align_corners,
+            stride=stride,
+            backend=backend,
+        )
+    )
+
+
+def sums_of(
+    scores: Any,
+    target: Any,
+    *,
+    losses: bool = False,
+    activation: Activation = "softmax",
+    ignore_index: int = 255,
+    weight: Any = None,
+    per_image: bool = False,
+    align_corners: bool = False,
+    stride: int | None = None,
+    backend: str = "auto",
+) -> tuple[Any, ...]:
+    """Return the three of `overlap` and, with `losses`, two more, in the same walk.
+
+    These are of each class the cross-entropies of the pixels where it is true (under the sigmoid
+    its binary cross-entropies of all pixels), and what these pixels weigh.
+    """
     batch = check_images_or_volumes(scores)
     if activation not in ACTIVATIONS:
         raise ArgumentError(f"activation must be one of {ACTIVATIONS}, not {activation!r}")
@@ -105,16 +138,17 @@ def overlap(
     classes = batch.shape[1]
     if scores.ndim == 5:
         batch, labels, weight = as_images(batch, grid, backend, ignore_index, labels, weight)
-    sums = _sums(backend, batch, labels, weight, Options(sigmoid, ignore_index, grid))
+    sums = _sums(backend, batch, labels, weight, Options(sigmoid, losses, ignore_index, grid))
     slices = len(batch) // max(1, images)  # of a volume
-    sums = sums.reshape(images, slices, 3, classes).sum(1)
+    count = 5 if losses else 3
+    sums = sums.reshape(images, slices, count, classes).sum(1)
     if not per_image or scores.ndim == 3:
         sums = sums.sum(0)
-    return Overlap(*(sums[..., i, :] for i in range(3)))
+    return tuple(sums[..., i, :] for i in range(count))
 
 
 def _sums(backend: str, scores: Any, target: Any, weight: Any, options: Options) -> Any:
-    """Return N x 3 x C sums."""
+    """Return N x 3 x C sums, N x 5 x C with the losses."""
     if framework(scores).name == "numpy":
         wide = widened(scores)
         if backend == "eager":

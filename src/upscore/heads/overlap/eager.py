@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def overlap(scores: Any, target: Any, weight: Any, options: Options) -> Any:
-    """Return sums over the pixels of each image and class, N x 3 x C: hits, predicted, true.
+    """Return sums over the pixels of each image and class: N x 3 x C: hits, predicted, true.
+
+    With `options.losses` N x 5 x C: then the cross-entropies, and what the pixels weigh that have
+    them (under softmax those where the class is true, under the sigmoid all).
 
     target: N x H x W, or N x C x H x W of 0 and 1; weight: N x H x W or None.
     """
@@ -31,6 +34,7 @@ def _of_tensors(
     scores: "Tensor", target: "Tensor", weight: "Tensor | None", options: Options
 ) -> "Tensor":
     import torch
+    from torch.nn import functional as F
 
     classes, (height, width) = scores.shape[1], target.shape[-2:]
     if not framework(scores).traced(scores):
@@ -43,8 +47,14 @@ def _of_tensors(
     own = torch.arange(classes, device=scores.device)[:, None, None] if target.ndim == 3 else 1
     m = counts.to(dtype) if weight is None else counts * weight[:, None].to(dtype)
     truth = (labels == own) & counts
-    parts = torch.stack((p.where(truth, 0) * m, p * m, truth * m), 1)
-    return parts.sum((-2, -1))
+    parts = [p.where(truth, 0) * m, p * m, truth * m]
+    if options.losses:
+        if options.sigmoid:
+            had, log_p = counts, torch.where(truth, F.logsigmoid(full), F.logsigmoid(-full))
+        else:
+            had, log_p = truth, full.log_softmax(1)
+        parts += [-log_p.where(had & (m != 0), 0) * m, had * m.expand_as(p)]
+    return torch.stack(parts, 1).sum((-2, -1))
 
 
 def _of_arrays(
@@ -52,18 +62,26 @@ def _of_arrays(
 ) -> NDArray[Any]:
     classes = scores.shape[1]
     check_labels(target, classes if target.ndim == 3 else 2, options.ignore_index)
-    sums = np.zeros((len(scores), 3, classes))
+    sums = np.zeros((len(scores), 5 if options.losses else 3, classes))
     for n, image in enumerate(scores):
         full = interpolate_array(image, target.shape[-2:], options.grid, copy=True).astype(
             np.float64
         )
         with np.errstate(invalid="ignore", over="ignore"):
-            e = np.exp(-full if options.sigmoid else full - full.max(0))
+            below = -full if options.sigmoid else full - full.max(0)
+            e = np.exp(below)
             p = 1 / (1 + e) if options.sigmoid else e / e.sum(0)
         labels = target[n] if target.ndim == 4 else target[n, None]
         counts = counted(labels, options.ignore_index)
         own = np.arange(classes)[:, None, None] if target.ndim == 3 else 1
         m = counts * (1.0 if weight is None else weight[n])
         truth = (labels == own) & counts
-        sums[n] = [(value * m).sum((1, 2)) for value in (np.where(truth, p, 0), p, truth)]
+        parts = [np.where(truth, p, 0), p, truth]
+        if options.losses:
+            if options.sigmoid:
+                had, losses = counts, np.logaddexp(0, np.where(truth, below, -below))
+            else:
+                had, losses = truth, np.log(e.sum(0)) - below
+            parts += [np.where(had & (m != 0), losses, 0), had & np.ones_like(truth)]
+        sums[n] = [(value * m).sum((1, 2)) for value in parts]
     return sums

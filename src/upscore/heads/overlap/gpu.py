@@ -13,7 +13,16 @@ import torch
 import triton
 import triton.language as tl
 
-from upscore.heads.gpu import COLUMNS, compute_dtype, launching, lerp, read, rows_per_tile, sampling
+from upscore.heads.gpu import (
+    COLUMNS,
+    compute_dtype,
+    launching,
+    lerp,
+    read,
+    rows_per_tile,
+    sampling,
+    values,
+)
 from upscore.heads.overlap.options import Options
 from upscore.heads.target import check_labels
 
@@ -33,7 +42,7 @@ def overlap(
     *,
     options: Options,
 ) -> torch.Tensor:
-    """Return the sums N x 3 x C, or, given the derivatives `toward` them, a loss's gradient.
+    """Return the sums N x K x C, or, given the derivatives `toward` them, a loss's gradient.
 
     A label of no meaning reads nothing out of bounds; each program counts them, and asking whether
     there are any is the one time that the host waits for the device. While a CUDA graph is captured
@@ -52,11 +61,14 @@ def overlap(
         given = (scores, labels, mass)
         strides = (*scores.stride(), *labels.stride(), *mass.stride())
         sizes = (classes, h, w, H, W)
+        copied = options.grid.copies(h, H) and options.grid.copies(w, W)
         kind = {"SIGMOID": options.sigmoid, "CHANNELS": target.ndim == 4}
+        kind |= {"LOSSES": options.losses, "COPIED": copied}
+        count = 5 if options.losses else 3
         rows, columns = rows_per_tile(y.most), min(COLUMNS, triton.next_power_of_2(W))
         tiles, pieces = triton.cdiv(W, columns), triton.cdiv(y.most, rows)
         programs = images * h * pieces * tiles
-        parts = torch.empty((programs, 3, classes), dtype=dtype, device=device)
+        parts = torch.empty((programs, count, classes), dtype=dtype, device=device)
         faults = torch.empty(programs, dtype=torch.int32, device=device)
         slopes, log_sum, less = parts, parts, parts  # not read
         if toward is not None:
@@ -77,7 +89,8 @@ def overlap(
             capturing = scores.is_cuda and torch.cuda.is_current_stream_capturing()
             if not capturing and faults.any():
                 check_labels(target, 2 if target.ndim == 4 else classes, options.ignore_index)
-            return parts.view(images, -1, 3, classes).sum(1, dtype=torch.float64).to(dtype)
+            each = parts.view(images, programs // max(1, images), count, classes)
+            return each.sum(1, dtype=torch.float64).to(dtype)
         gradient = torch.empty((images, classes, h, w), dtype=dtype, device=device)
         blocks = triton.cdiv(classes, _CLASSES)
         strips, patches = triton.cdiv(h, _PATCH_ROWS), triton.cdiv(w, _PATCH_COLUMNS)
@@ -98,6 +111,14 @@ def overlap(
 @triton.jit
 def _logistic(v):
     return 1 / (1 + tl.exp(-v))
+
+
+@triton.jit
+def _softplus(v):
+    """log(1 + exp(v)), its second term as exact as the exponential (Kahan)."""
+    z = tl.exp(-tl.abs(v))
+    u = 1 + z
+    return tl.maximum(v, 0) + tl.where(u == 1, z, tl.log(u) * (z / (u - 1)))
 
 
 @triton.jit
@@ -136,11 +157,14 @@ def _pixels(
     SUMS: tl.constexpr,
     SIGMOID: tl.constexpr,
     CHANNELS: tl.constexpr,
+    LOSSES: tl.constexpr,
+    COPIED: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
     """One program: a tile of the output rows between two source rows of an image."""
     dtype: tl.constexpr = x_weight.dtype.element_ty
+    count: tl.constexpr = 5 if LOSSES else 3
     program = tl.program_id(0)
     tile = program % tiles
     piece = program // tiles % pieces
@@ -168,37 +192,34 @@ def _pixels(
     best = tl.full((ROWS, COLUMNS), -3e38, dtype)
     exponentials = tl.zeros((ROWS, COLUMNS), dtype)
     slope = tl.zeros((ROWS, COLUMNS), dtype)  # the mean, weighted by the exponentials
+    by_losses = tl.zeros((ROWS, COLUMNS), dtype)  # that of the label
     if not SIGMOID:
         for c in range(classes):
             plane = tl.cast(c, tl.int64) * scores_c
-            top = lerp(
-                read(upper + plane + left, dtype), read(upper + plane + right, dtype), across
-            )
-            bottom = lerp(
-                read(lower + plane + left, dtype), read(lower + plane + right, dtype), across
-            )
-            v = lerp(top[None, :], bottom[None, :], down)
+            v = values(upper + plane, lower + plane, left, right, across, down, dtype, COPIED)
             better = v > best
             e = tl.exp(-tl.abs(v - best))
             exponentials = tl.where(better, exponentials * e + 1, exponentials + e)
             best = tl.where(better, v, best)
             if not SUMS:
-                one = tl.load(slopes + (image * 3 + 1) * classes + c)
-                one += tl.where(label == c, tl.load(slopes + image * 3 * classes + c), 0)
+                own = slopes + image * count * classes + c
+                one = tl.load(own + classes) + tl.where(label == c, tl.load(own), 0)
+                if LOSSES:
+                    by_losses = tl.where(label == c, tl.load(own + 3 * classes), by_losses)
                 slope = tl.where(better, slope * e + one, slope + one * e)
     if not SUMS:
         m = tl.where((label != ignore_index) & (label >= 0) & (label < classes), m, 0)
         at = (image * H + row[:, None]) * W + column[None, :]
         tl.store(log_sum + at, best + tl.log(exponentials), mask=inside)
-        tl.store(less + at, tl.where(m != 0, m * slope / exponentials, 0), mask=inside)
+        slope = slope / exponentials - by_losses
+        tl.store(less + at, tl.where(m != 0, m * slope, 0), mask=inside)
         return
     wrong = tl.zeros((ROWS, COLUMNS), tl.int32)
-    to = parts + tl.cast(program, tl.int64) * 3 * classes
+    to = parts + tl.cast(program, tl.int64) * count * classes
+    rest = tl.log(exponentials)
     for c in range(classes):
         plane = tl.cast(c, tl.int64) * scores_c
-        top = lerp(read(upper + plane + left, dtype), read(upper + plane + right, dtype), across)
-        bottom = lerp(read(lower + plane + left, dtype), read(lower + plane + right, dtype), across)
-        v = lerp(top[None, :], bottom[None, :], down)
+        v = values(upper + plane, lower + plane, left, right, across, down, dtype, COPIED)
         p = _logistic(v) if SIGMOID else tl.exp(v - best) / exponentials
         if CHANNELS:
             label = tl.load(at + tl.cast(c, tl.int64) * target_c).to(tl.int64)
@@ -206,8 +227,15 @@ def _pixels(
         valid = inside & (label != ignore_index)
         wrong += (valid & (known == 0)).to(tl.int32)
         mass = tl.where(valid & known, m, 0)
-        p *= mass
+        p = tl.where(mass != 0, p * mass, 0)  # even of NaN
         true = label == (1 if CHANNELS else c)
+        if LOSSES:
+            if SIGMOID:
+                loss, had = _softplus(tl.where(true, -v, v)), mass
+            else:
+                loss, had = rest + (best - v), tl.where(true, mass, 0)
+            tl.store(to + 3 * classes + c, tl.sum(tl.where(had != 0, had * loss, 0)))
+            tl.store(to + 4 * classes + c, tl.sum(had))
         tl.store(to + c, tl.sum(tl.where(true, p, 0)))
         tl.store(to + classes + c, tl.sum(p))
         tl.store(to + 2 * classes + c, tl.sum(tl.where(true, mass, 0)))
@@ -250,7 +278,9 @@ def _gradient(
     weight_x,
     SIGMOID: tl.constexpr,
     CHANNELS: tl.constexpr,
+    LOSSES: tl.constexpr,
     CLASSES: tl.constexpr,
+    COPIED: tl.constexpr,
     PATCH_ROWS: tl.constexpr,
     PATCH_COLUMNS: tl.constexpr,
     VISITED: tl.constexpr,
@@ -269,8 +299,10 @@ def _gradient(
     own = tl.minimum(c, classes - 1).to(tl.int64)[:, None]
     plane = scores + image * scores_n + own * scores_c
     labels = target + image * target_n + (own * target_c if CHANNELS else 0)
-    by_hits = tl.load(slopes + image * 3 * classes + own)
-    by_predicted = tl.load(slopes + (image * 3 + 1) * classes + own)
+    count: tl.constexpr = 5 if LOSSES else 3
+    by_hits = tl.load(slopes + image * count * classes + own)
+    by_predicted = tl.load(slopes + (image * count + 1) * classes + own)
+    by_losses = tl.load(slopes + (image * count + 3) * classes + own) if LOSSES else 0
     j = first_column + tl.arange(0, PATCH_COLUMNS)
     to = gradient + (image * classes + c.to(tl.int64)[:, None]) * h * w + j[None, :]
     kept = (c < classes)[:, None] & (j < w)[None, :]
@@ -291,8 +323,10 @@ def _gradient(
             across = tl.load(x_weight + column)
             left = low.to(tl.int64) * scores_x
             right = tl.minimum(low + 1, w - 1).to(tl.int64) * scores_x
-            top = lerp(read(upper + left, dtype), read(upper + right, dtype), across)
-            bottom = lerp(read(lower + left, dtype), read(lower + right, dtype), across)
+            top, bottom = read(upper + left, dtype), read(lower + left, dtype)
+            if not COPIED:
+                top = lerp(top, read(upper + right, dtype), across)
+                bottom = lerp(bottom, read(lower + right, dtype), across)
             top_sum = tl.zeros((CLASSES, VISITED), dtype)
             bottom_sum = tl.zeros((CLASSES, VISITED), dtype)
             for y in range(tl.load(y_edges + band), tl.load(y_edges + band + 1)):
@@ -304,14 +338,16 @@ def _gradient(
                 m = tl.where((x < last_x) & known & (label != ignore_index), m, 0)
                 true = label == (1 if CHANNELS else c.to(tl.int64)[:, None])
                 slope = by_predicted + tl.where(true, by_hits, 0)
-                v = lerp(top, bottom, down)
+                v = top if COPIED else lerp(top, bottom, down)
                 if SIGMOID:
                     p = _logistic(v)
-                    g = m * p * (1 - p) * slope
+                    g = m * (p * (1 - p) * slope + by_losses * (p - tl.where(true, 1, 0)))
                 else:
                     at = (image * H + row) * W + column
                     p = tl.exp(v - tl.load(log_sum + at))
                     g = p * (m * slope - tl.where(x < last_x, tl.load(less + at), 0))
+                    g -= tl.where(true, m * by_losses, 0)
+                g = tl.where(m != 0, g, 0)  # even of NaN
                 top_sum += (1 - down) * g
                 bottom_sum += down * g
             x = (x0 + tl.arange(0, VISITED))[:, None]

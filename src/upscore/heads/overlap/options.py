@@ -9,5 +9,6 @@ class Options(NamedTuple):
     """The checked options of a call."""
 
     sigmoid: bool  # instead of softmax
+    losses: bool  # whether the cross-entropies are summed too
     ignore_index: int
     grid: Grid

@@ -1,19 +1,16 @@
 """The Numba kernels of the overlap under the sigmoid: its sums, and the gradient of what follows.
 
-Every class is a picture of its own. With A and B the derivatives of a loss by the sums `predicted`
-and `hits`, a pixel of weight m has the gradient `m * p * (1 - p) * (A + B * true)` by its score.
+Every class is a picture of its own. With A, B and E the derivatives of a loss by the sums
+`predicted`, `hits` and `losses`, a pixel of weight m has the gradient
+`m * (p * (1 - p) * (A + B * true) + E * (p - true))` by its score.
 
 `scratch`, `case`, `plan` and `result` are the named tuples of `cpu` and `strips.plan`.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
-import numpy as np
-
-from upscore.heads.strips.kernels import glue, loop, strips
-from upscore.kernels.exp import exp
-
-MOST = np.float32(80)  # exp(80) is far from overflow in float32, and 1 / (1 + exp(80)) nearly 0
+from upscore.heads.strips.kernels import glue, loop, plane_of, strips, summing, take_row, weigh
+from upscore.kernels.exp import exp, log1p
 
 
 @glue
@@ -21,93 +18,91 @@ def _block(scratch, case, plan, result, chunk, s, t, number):
     """Add a block to the sums, or to the gradients of its two source rows."""
     n, width = chunk.n, chunk.width
     here = slice(chunk.x0, chunk.x0 + width)
-    image = n // case.planes
+    image, _, at, positive, limit = plane_of(case, n)
     a, b, to_a, to_b = (
         scratch.dense[s, 0, :width],
         scratch.dense[t, 0, :width],
         scratch.to[s, 0],
         scratch.to[t, 0],
     )
-    p, mass, true = scratch.p, scratch.mass, scratch.true
-    positive = n % case.planes if case.labelled else 1
-    limit = case.planes if case.labelled else 2
+    p, z = scratch.p[:width], scratch.z[:width]
+    mass, true = scratch.mass[:width], scratch.true[:width]
     top = plan.blocks.top[number]
     for y in range(top, top + plan.blocks.rows[number]):
         up, down = plan.up[y], plan.down[y]
-        labels = case.target[image if case.labelled else n, y, here]
+        labels = case.target[at, y, here]
         weights = case.weight[image if case.weight.size else 0, y : y + 1, here]
-        result.sums[chunk.task, 3, 0] += weigh(
-            labels, weights, case.ignore_index, positive, limit, mass, true
+        found = weigh(
+            labels,
+            weights[0] if len(weights) else p[:0],
+            case.ignore_index,
+            positive,
+            limit,
+            mass,
+            true,
         )
-        _probabilities(a, b, up, down, p)
+        sums = result.sums[chunk.task]
+        sums[5, 0] += found[0]
+        probabilities(a, b, up, down, p, z)
         if result.gradient.size:
-            _slopes(p, mass, true, case.toward[n], up, down, width, to_a, to_b)
+            _slopes(p, mass, true, case.toward[n], up, down, to_a, to_b)
         else:
-            _count(p, mass, true, width, scratch.sums)
+            count(p, mass, true, sums)
+            if case.losses:
+                count_losses(a, b, up, down, z, mass, true, sums)
 
 
-@glue
-def _begin(scratch):
-    scratch.sums[:] = 0
-
-
-@glue
-def _finish(scratch, result, task):
-    """Sum up a strip."""
-    if result.gradient.size:
-        return
-    for i in range(3):
-        total = 0.0
-        for x in range(len(scratch.base)):
-            total += scratch.sums[i, x]
-        result.sums[task, i, 0] = total
-
-
-sigmoid_strips = strips(_begin, _block, _finish)
+sigmoid_strips = strips(take_row, _block)
 
 
 @loop
-def weigh(labels, weights, ignore_index, positive, limit, mass, true):
-    """Write what each pixel of a row weighs and whether it is true; count labels of no meaning."""
-    faults = 0
-    one = mass.dtype.type(1)
-    for x in range(len(labels)):
-        label = np.int64(labels[x])
-        m = weights[0, x] if len(weights) else one
-        mass[x] = m if label != ignore_index else one * 0
-        true[x] = one if label == positive else one * 0
-        faults += label != ignore_index and not 0 <= label < limit
-    return faults
-
-
-@loop
-def _probabilities(a, b, up, down, p):
-    """Write the sigmoid of a row's scores."""
+def probabilities(a, b, up, down, p, z):
+    """Write the sigmoid of a row's scores, and `exp(-abs(score))`."""
     one = p.dtype.type(1)
-    most = p.dtype.type(MOST)
     for x in range(len(a)):
-        below = -(a[x] * up + b[x] * down)
-        p[x] = one / (one + exp(most if below > most else below))
+        score = a[x] * up + b[x] * down
+        z[x] = exp(-score if score > 0 else score)
+        near = one / (one + z[x])
+        p[x] = near if score > 0 else z[x] * near
+
+
+@summing
+def count(p, mass, true, sums):
+    """Add a row of pixels to the three sums of its class."""
+    zero = p.dtype.type(0)
+    hits = predicted = trues = zero
+    for x in range(len(p)):
+        found = mass[x] * p[x]
+        hits += found if true[x] != 0 else zero
+        predicted += found
+        trues += mass[x] * true[x]
+    sums[0, 0] += hits
+    sums[1, 0] += predicted
+    sums[2, 0] += trues
+
+
+@summing
+def count_losses(a, b, up, down, z, mass, true, sums):
+    """Add the binary cross-entropies of a row of pixels, and their weight, to the sums."""
+    zero = mass.dtype.type(0)
+    losses = weight = zero
+    for x in range(len(a)):
+        score = a[x] * up + b[x] * down
+        wrong = -score if true[x] != 0 else score
+        loss = log1p(z[x]) + (wrong if wrong > 0 else zero)
+        losses += mass[x] * loss if mass[x] != 0 else zero
+        weight += mass[x]
+    sums[3, 0] += losses
+    sums[4, 0] += weight
 
 
 @loop
-def _count(p, mass, true, width, sums):
-    """Add a row to each column's sums."""
-    hits, predicted, trues = sums[0], sums[1], sums[2]
-    for x in range(width):
-        m = mass[x]
-        found = m * p[x]
-        hits[x] += found if true[x] != 0 else m * 0
-        predicted[x] += found
-        trues[x] += m * true[x]
-
-
-@loop
-def _slopes(p, mass, true, toward, up, down, width, to_a, to_b):
+def _slopes(p, mass, true, toward, up, down, to_a, to_b):
     """Add a row's gradient to both source rows."""
-    by_hits, by_predicted = toward[0, 0], toward[1, 0]
+    by_hits, by_predicted, by_losses = toward[0, 0], toward[1, 0], toward[3, 0]
     one = p.dtype.type(1)
-    for x in range(width):
-        g = mass[x] * p[x] * (one - p[x]) * (by_predicted + by_hits * true[x])
+    for x in range(len(p)):
+        slope = p[x] * (one - p[x]) * (by_predicted + by_hits * true[x])
+        g = mass[x] * (slope + by_losses * (p[x] - true[x]))
         to_a[x] += g * up
         to_b[x] += g * down

@@ -19,10 +19,10 @@ from upscore.kernels.torch_op import refuse_forward_mode, register
 def sums(
     scores: Tensor, target: Tensor, weight: Tensor | None, options: Options, backend: str
 ) -> Tensor:
-    """Return the sums N x 3 x C."""
+    """Return the sums N x 3 x C, N x 5 x C with the losses."""
     refuse_forward_mode(scores, "overlap")
-    plain = options.sigmoid, options.ignore_index, options.grid.name, options.grid.stride
-    found: Tensor = operator(scores, target, weight, None, *plain, backend)
+    *plain, grid = options
+    found: Tensor = operator(scores, target, weight, None, *plain, grid.name, grid.stride, backend)
     return found
 
 
@@ -32,13 +32,14 @@ def _compute(
     weight: Tensor | None,
     toward: Tensor | None,
     sigmoid: bool,
+    losses: bool,
     ignore_index: int,
     grid: str,
     stride: int,
     backend: str,
 ) -> Tensor:
-    """Return the sums N x 3 x C or, given a loss's derivatives `toward` them, its gradient."""
-    options = Options(sigmoid, ignore_index, Grid(grid, stride))
+    """Return the sums or, given a loss's derivatives `toward` them, its gradient."""
+    options = Options(sigmoid, losses, ignore_index, Grid(grid, stride))
     images, labels, weight = tall(scores.detach(), target, weight)
     found: Tensor
     if backend == "gpu":
@@ -53,7 +54,7 @@ def _compute(
             wide.numpy(),
             labels.numpy(),
             None if weight is None else weight.to(wide.dtype).numpy(force=True),
-            None if toward is None else toward[:, :2].numpy(force=True),
+            None if toward is None else toward.numpy(force=True),
             options=options,
         )
         # NumPy reshapes it: PyTorch adds to a gradient in place if it is no view.
@@ -68,6 +69,7 @@ def _fake(
     weight: Tensor | None,
     toward: Tensor | None,
     sigmoid: bool,
+    losses: bool,
     ignore_index: int,
     grid: str,
     stride: int,
@@ -75,7 +77,8 @@ def _fake(
 ) -> Tensor:
     images, classes = scores.shape[:2]
     dtype = torch.promote_types(scores.dtype, torch.float32)
-    return scores.new_empty((images, 3, classes) if toward is None else scores.shape, dtype=dtype)
+    shape = (images, 5 if losses else 3, classes) if toward is None else scores.shape
+    return scores.new_empty(shape, dtype=dtype)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -91,7 +94,7 @@ def _backward(ctx: Any, toward: Tensor) -> tuple[Tensor | None, ...]:
         )
     scores, target, weight = ctx.saved_tensors
     gradient = operator(scores, target, weight, toward, *ctx.options)
-    return gradient.to(scores.dtype), *[None] * 8
+    return gradient.to(scores.dtype), *[None] * 9
 
 
 operator = register("overlap", _compute, _fake, backward=_backward, setup_context=_keep)

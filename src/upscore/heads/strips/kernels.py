@@ -1,7 +1,7 @@
 """What the Numba kernels of losses share: the walk through a strip, and softmax down its columns.
 
 Output rows between two source rows blend the same two, in equal steps. With both interpolated
-horizontally (`_spread`), every class's score down a column is a straight line: its exponential
+horizontally (`take_row`), every class's score down a column is a straight line: its exponential
 starts at `exp(start)` and is multiplied by one ratio from row to row. So a block of rows costs two
 exponentials a class and column, however many rows it has (`exponentials`). Where the scores of a
 column span so much that float32 could underflow on the way, the rows are taken one by one ("wide").
@@ -9,9 +9,9 @@ column span so much that float32 could underflow on the way, the rows are taken 
 Loops run along a row of a chunk of columns, branch-free, so that LLVM vectorises them.
 
 `scratch`, `case` and `result` are named tuples of the launchers. Here are used, of `scratch`:
-`dense` and `to` (2 x C: two source rows interpolated horizontally, and their gradients),
-`greatest` and `least` (2: their extreme scores), `base`; of `case`: `scores`, `target`; of
-`result`: `gradient` (N x C x h x w or empty) and `spill` (strips x C x w).
+`dense` and `to` (2 x C: two source rows interpolated horizontally, and their gradients), `base`,
+under softmax `greatest` and `least` (2: the rows' extreme scores); of `case`: `scores`, `target`;
+of `result`: `gradient` (N x C x h x w or empty) and `spill` (strips x C x w).
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
@@ -27,6 +27,8 @@ TOGETHER = 32  # classes summed at a time: the rounding of a sum grows with its 
 SPAN = np.float32(60)  # exp(-60) and its reciprocal, times any weight, are normal in float32
 
 loop = part(fastmath={"contract"})
+# Sums of a row in vectors: in any order, but always in the same one.
+summing = part(fastmath={"contract", "reassoc"})
 # What leads from the kernel to the loops is inlined by Numba, which compiles a third faster.
 glue = part(fastmath={"contract"}, inline="always")
 
@@ -41,12 +43,12 @@ class Chunk(NamedTuple):
     bottom: int  # source rows from here on are the next strip's
 
 
-def strips(begin: Any, block: Any, finish: Any) -> Any:
-    """Return the kernel that works through strips: `block` for each block, the others around them.
+def strips(take: Any, block: Any) -> Any:
+    """Return the kernel that works through strips: `block` for each block.
 
-    They are called as `block(scratch, case, plan, result, chunk, s, t, number)`, where the block's
-    upper source row is in `dense[s]` and its lower one in `dense[t]`, `begin(scratch)` and
-    `finish(scratch, result, task)`.
+    It is called as `block(scratch, case, plan, result, chunk, s, t, number)`, where the block's
+    upper source row is in `dense[s]` and its lower one in `dense[t]`; there `take` puts them:
+    `take_row`, or `take_row_and_extremes` for softmax.
     """
 
     @loop
@@ -57,14 +59,12 @@ def strips(begin: Any, block: Any, finish: Any) -> Any:
         for task in range(first, last):
             n, strip = divmod(task, len(cut.top))
             top, bottom = cut.top[strip], cut.bottom[strip]
-            begin(scratch)
             if result.gradient.size:
                 result.gradient[n, :, top:bottom] = 0
                 result.spill[task] = 0
             for x0 in range(0, W, most):
                 chunk = Chunk(task, n, x0, min(most, W - x0), bottom)
                 walk(scratch, case, plan, result, chunk, cut.first[strip], cut.last[strip])
-            finish(scratch, result, task)
 
     @glue
     def walk(scratch, case, plan, result, chunk, first, last):
@@ -76,40 +76,37 @@ def strips(begin: Any, block: Any, finish: Any) -> Any:
             if lower == upper:
                 lower = -1
             if i != upper or j != lower:
-                s = _change_rows(scratch, case, plan, result, chunk, s, i, j, upper, lower)
+                s = change_rows(scratch, case, plan, result, chunk, s, i, j, upper, lower)
                 i, j = upper, lower
             block(scratch, case, plan, result, chunk, s, s if j < 0 else 1 - s, number)
-        _change_rows(scratch, case, plan, result, chunk, s, i, j, -1, -1)
+        change_rows(scratch, case, plan, result, chunk, s, i, j, -1, -1)
+
+    @glue
+    def change_rows(scratch, case, plan, result, chunk, s, i, j, upper, lower):
+        """Take source rows `upper` and `lower` in place of i and j; return where the first is."""
+        keep = j >= 0 and j == upper
+        if i >= 0:
+            _collect(scratch.to[s], plan.columns, result, chunk, i)
+        if j >= 0 and not keep:
+            _collect(scratch.to[1 - s], plan.columns, result, chunk, j)
+        if keep:
+            s = 1 - s
+        elif upper >= 0:
+            take(scratch, case, plan.columns, chunk, upper, s)
+        if lower >= 0:
+            take(scratch, case, plan.columns, chunk, lower, 1 - s)
+        return s
 
     return work
 
 
-@glue
-def _change_rows(scratch, case, plan, result, chunk, s, i, j, upper, lower):
-    """Take source rows `upper` and `lower` in place of i and j; return where the upper one is."""
-    keep = j >= 0 and j == upper
-    if i >= 0:
-        _collect(scratch.to[s], plan.columns, result, chunk, i)
-    if j >= 0 and not keep:
-        _collect(scratch.to[1 - s], plan.columns, result, chunk, j)
-    if keep:
-        s = 1 - s
-    elif upper >= 0:
-        _spread(scratch, case, plan.columns, chunk, upper, s)
-    if lower >= 0:
-        _spread(scratch, case, plan.columns, chunk, lower, 1 - s)
-    return s
-
-
 @loop
-def _spread(scratch, case, columns, chunk, i, s):
-    """Interpolate source row `i` at a chunk of columns, and find each column's extreme scores."""
+def take_row(scratch, case, columns, chunk, i, s):
+    """Interpolate source row `i` at a chunk of columns."""
     x0, width = chunk.x0, chunk.width
     low, high = columns.low[x0 : x0 + width], columns.high[x0 : x0 + width]
     left, right = columns.left[x0 : x0 + width], columns.right[x0 : x0 + width]
-    out, greatest, least = scratch.dense[s], scratch.greatest[s, :width], scratch.least[s, :width]
-    greatest[:] = -np.inf
-    least[:] = np.inf
+    out = scratch.dense[s]
     for c in range(len(out)):
         row, to = case.scores[chunk.n, c, i], out[c]
         if columns.copied:
@@ -118,10 +115,22 @@ def _spread(scratch, case, columns, chunk, i, s):
         else:
             for x in range(width):
                 to[x] = row[low[x]] * left[x] + row[high[x]] * right[x]
-        for x in range(width):
-            greatest[x] = to[x] if to[x] > greatest[x] else greatest[x]
-            least[x] = to[x] if to[x] < least[x] else least[x]
     scratch.to[s] = 0
+
+
+@loop
+def take_row_and_extremes(scratch, case, columns, chunk, i, s):
+    """Interpolate source row `i` at a chunk of columns, and find each column's extreme scores."""
+    take_row(scratch, case, columns, chunk, i, s)
+    width = chunk.width
+    greatest, least = scratch.greatest[s, :width], scratch.least[s, :width]
+    greatest[:] = -np.inf
+    least[:] = np.inf
+    for c in range(len(scratch.dense[s])):
+        row = scratch.dense[s, c]
+        for x in range(width):
+            greatest[x] = row[x] if row[x] > greatest[x] else greatest[x]
+            least[x] = row[x] if row[x] < least[x] else least[x]
 
 
 @loop
@@ -152,6 +161,36 @@ def _collect(dense, columns, result, chunk, i):
             b += row[x] * right[x]
         to[cell] += a
         to[end] += b
+
+
+@loop
+def weigh(labels, weights, ignore_index, positive, limit, mass, true):
+    """Write what each pixel of a row weighs and whether it is true.
+
+    Return how many labels have no meaning, and how many are not to be ignored.
+    """
+    faults = counted = 0
+    one, zero = mass.dtype.type(1), mass.dtype.type(0)
+    for x in range(len(labels)):
+        label = np.int64(labels[x])
+        m = weights[x] if len(weights) else one
+        counts = label != ignore_index
+        mass[x] = m if counts else zero
+        true[x] = one if label == positive else zero
+        faults += counts and not 0 <= label < limit
+        counted += counts
+    return faults, counted
+
+
+@glue
+def plane_of(case, n):
+    """The image and the class of picture `n`, where every class is a picture of its own.
+
+    And where its target is, the label that is true there, and the first that has no meaning.
+    """
+    image, plane = divmod(n, case.planes)
+    at = image if case.labelled else n
+    return image, plane, at, plane if case.labelled else 1, case.planes if case.labelled else 2
 
 
 @glue
@@ -208,6 +247,15 @@ def exponentials(a, b, up, down, base, step, rows, e, ratio, run, partial, sums)
             total, more = sums[k], partial[k]
             for x in range(width):
                 total[x] += more[x]
+
+
+@summing
+def summed(row):
+    """The sum of a row of a chunk."""
+    total = row.dtype.type(0)
+    for x in range(len(row)):
+        total += row[x]
+    return total
 
 
 @loop
