@@ -1,12 +1,10 @@
 """Panoptic segmentation of transformers with upscore in its place, on made scores."""
 
-from importlib import import_module
 from itertools import chain
 from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from upscore import compat
 from upscore.compat import transformers_panoptic
@@ -19,28 +17,9 @@ from upscore.compat.transformers import TESTED  # noqa: E402
 if not f"{transformers.__version__}.".startswith(f"{TESTED}."):
     pytest.skip(f"transformers is not {TESTED}", allow_module_level=True)
 
-SIZES = [(150, 200), (121, 66)]
-KINDS = ("MaskFormer", "Mask2Former", "Detr", "ConditionalDetr", "Eomt")
+from query_outputs import SIZES, made, processor  # noqa: E402
 
-
-def made(queries=30, classes=7, seed=0, spread=4.0):
-    """What a model may give for two photos: smooth masks, some of which are of no class."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.randn(2, queries, 5, 5, generator=generator)
-    masks = spread * F.interpolate(coarse, (48, 64), mode="bicubic") - 2
-    logits = 5 * torch.randn(2, queries, classes + 1, generator=generator)
-    return SimpleNamespace(
-        class_queries_logits=logits, masks_queries_logits=masks, logits=logits, pred_masks=masks
-    )
-
-
-def processor(kind, pil=False):
-    name = f"{kind}ImageProcessor"
-    own = getattr(transformers, name)
-    if pil:
-        module = own.__module__.replace("image_processing_", "image_processing_pil_")
-        own = getattr(import_module(module), f"{name}Pil")
-    return own(size={"shortest_edge": 96, "longest_edge": 96})
+KINDS = ("MaskFormer", "Mask2Former", "OneFormer", "Detr", "ConditionalDetr", "Eomt")
 
 
 def options_of(kind):
@@ -121,10 +100,17 @@ def test_one_query_and_half_precision():
 
 def test_verification_finds_wrong_segments():
     values = torch.rand(3, 6, 7, dtype=torch.float64)
-    segmentation, segments = values.argmax(0), [{"id": 0}]
+    values[2, 2, 3] = 0  # not the winner where the segmentation is made wrong
+    segmentation = values.argmax(0)
+    segments = [{"id": k, "label_id": 4, "was_fused": False, "score": 0.5} for k in range(3)]
+    others = [{"label_id": 5}, {"was_fused": True}, {"score": 0.50001}]
+    lists = [segments[:2], *([*segments[:2], {**segments[2], **other}] for other in others)]
     verify_segments(values, None, 1e-6, (segmentation, segments), (segmentation, segments))
-    with pytest.raises(MismatchError, match="segments differ"):
-        verify_segments(values, None, 1e-6, (segmentation, segments), (segmentation, []))
+    near = [*segments[:2], {**segments[2], "score": 0.500001}]
+    verify_segments(values, None, 1e-6, (segmentation, segments), (segmentation, near))
+    for other in lists:
+        with pytest.raises(MismatchError, match="segments differ"):
+            verify_segments(values, None, 1e-6, (segmentation, segments), (segmentation, other))
     wrong = segmentation.clone()
     wrong[2, 3] += 1
     with pytest.raises(MismatchError, match=r"segments differ at \(2, 3\)"):
@@ -132,6 +118,12 @@ def test_verification_finds_wrong_segments():
     tied = values.clone()
     tied[:, 2, 3] = 0.5
     verify_segments(tied, None, 1e-6, (wrong, segments), (segmentation, segments))
+    for other in lists:  # a tie does not excuse the other segments
+        with pytest.raises(MismatchError, match="segments differ"):
+            verify_segments(tied, None, 1e-6, (wrong, segments), (segmentation, other))
+    wrong[2, 3] = 3
+    more = [*segments, {**segments[0], "id": 3}]  # a segment of this pixel alone
+    verify_segments(tied, None, 1e-6, (wrong, more), (segmentation, segments))
     edge = torch.ones(6, 7).index_put((torch.tensor(2), torch.tensor(3)), torch.tensor(0.0))
     verify_segments(values, edge, 1e-6, (wrong, segments), (segmentation, segments))
 
@@ -142,3 +134,28 @@ def test_a_version_without_the_sizes_of_eomt_is_refused():
 
     with pytest.raises(UnsupportedError, match="get_target_size"):
         transformers_panoptic.eomt_segments(own, verify=False)
+
+
+def test_where_torchvision_blurs_is_the_librarys(monkeypatch):
+    """OneFormer resizes by torchvision, which filters where it makes smaller."""
+    own, outputs = processor("OneFormer"), made()
+    arguments = {"target_sizes": [(30, 200), (48, 64)], "label_ids_to_fuse": {1}}
+    theirs = own.post_process_panoptic_segmentation(outputs, **arguments)
+    served = []
+    argmax = transformers_panoptic.argmax
+
+    def counted(scores, size):
+        served.append(size)
+        return argmax(scores, size)
+
+    monkeypatch.setattr(transformers_panoptic, "argmax", counted)
+    with compat.patch("transformers"):
+        ours = own.post_process_panoptic_segmentation(outputs, **arguments)
+    assert served == [(48, 64)]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one["segments_info"] == other["segments_info"]
+        assert (one["segmentation"] != other["segmentation"]).float().mean() < 1e-3
+    outputs.masks_queries_logits[0, :, 3, 4] = torch.inf
+    with compat.patch("transformers"):
+        own.post_process_instance_segmentation(outputs, target_sizes=SIZES[:1] * 2)
+    assert len(served) == 2

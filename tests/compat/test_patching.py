@@ -16,6 +16,7 @@ from upscore.compat.transformers import TESTED  # noqa: E402
 if not f"{transformers.__version__}.".startswith(f"{TESTED}."):
     pytest.skip(f"transformers is not {TESTED}", allow_module_level=True)
 
+import query_outputs  # noqa: E402
 from transformers.modeling_outputs import SemanticSegmenterOutput  # noqa: E402
 
 NAMES = (
@@ -51,6 +52,68 @@ def test_semantic_maps(name):
     for one, other in zip(ours, theirs, strict=True):
         assert one.dtype == other.dtype
         assert (one == other).float().mean() > 0.999
+
+
+@pytest.mark.parametrize("pil", [False, True], ids=["torchvision", "Pillow"])
+@pytest.mark.parametrize("kind", ["MaskFormer", "Mask2Former", "OneFormer"])
+def test_semantic_maps_of_queries(kind, pil, monkeypatch):
+    own, outputs = query_outputs.processor(kind, pil), query_outputs.made()
+    for sizes in (query_outputs.SIZES, [(30, 200), (401, 390)]):
+        theirs = own.post_process_semantic_segmentation(outputs, sizes)
+        with compat.patch("transformers", verify=True):
+            ours = own.post_process_semantic_segmentation(outputs, sizes)
+            (first, _) = own.post_process_semantic_segmentation(
+                outputs, sizes, return_segmentation_scores=True
+            )
+        assert torch.equal(first.segmentation, theirs[0])
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.dtype == other.dtype
+            assert (one == other).float().mean() > 0.999
+    called, sums = [], []
+    monkeypatch.setattr("upscore.compat.transformers.argmax", lambda *case: called.append(case))
+    with compat.patch("transformers"):
+        assert len(own.post_process_semantic_segmentation(outputs)) == 2  # without sizes
+        if kind == "OneFormer" and not pil:  # the second are smaller, and torchvision blurs
+            einsum = torch.einsum
+            monkeypatch.setattr(torch, "einsum", lambda *case: sums.append(case) or einsum(*case))
+            own.post_process_semantic_segmentation(outputs, [(60, 80), (40, 80)])
+            assert len(sums) == 1  # the library's
+    assert not called
+
+
+@pytest.mark.parametrize("pil", [False, True], ids=["torchvision", "Pillow"])
+@pytest.mark.parametrize(
+    "kind", ["Segformer", "MobileNetV2", "MobileViT", "MaskFormer", "Mask2Former", "OneFormer"]
+)
+def test_sizes_are_those_that_the_library_takes(kind, pil):
+    own, outputs = query_outputs.processor(kind, pil), query_outputs.made(queries=5)
+    outputs.logits = outputs.masks_queries_logits
+    array = np.array(query_outputs.SIZES)
+    taken = 0
+    for sizes in (array.tolist(), [*map(tuple, array)], [*array], array, torch.tensor(array)):
+        try:
+            theirs = own.post_process_semantic_segmentation(outputs, sizes)
+        except TypeError:
+            with compat.patch("transformers"), pytest.raises(TypeError):
+                own.post_process_semantic_segmentation(outputs, sizes)
+            continue
+        with compat.patch("transformers", verify=True):
+            ours = own.post_process_semantic_segmentation(outputs, sizes)
+        for one, other in zip(ours, theirs, strict=True):
+            assert (one == other).float().mean() > 0.999
+        taken += 1
+    whole = kind in ("MobileNetV2", "MobileViT")
+    assert taken == (5 if kind == "OneFormer" and not pil else 3 if whole else 2)
+
+
+@pytest.mark.parametrize("kind", ["MaskFormer", "Mask2Former", "OneFormer"])
+def test_no_class_but_the_null_one(kind):
+    own, outputs = query_outputs.processor(kind), query_outputs.made(classes=0)
+    with pytest.raises((RuntimeError, IndexError)) as error:
+        own.post_process_semantic_segmentation(outputs, query_outputs.SIZES)
+    with compat.patch("transformers"), pytest.raises(error.type) as ours:
+        own.post_process_semantic_segmentation(outputs, query_outputs.SIZES)
+    assert str(ours.value) == str(error.value)
 
 
 def test_what_is_left_to_the_library():
@@ -97,8 +160,9 @@ def test_what_upscore_does_not_take_is_the_librarys():
         masks = own.post_process_masks(scores, [(20, 30)], mask_threshold=limits)
         assert masks[0].shape == (2, 3, 20, 30)
         assert own.post_process_masks(scores, [(20, 30)], mask_threshold=-np.inf)[0].all()
-        with pytest.raises((TypeError, RuntimeError)):
-            own.post_process_masks(scores, [(20.5, 30.5)])
+        for refused in ([(20.5, 30.5)], [torch.tensor([20, 30])]):
+            with pytest.raises((TypeError, RuntimeError)):
+                own.post_process_masks(scores, refused)
         for outputs in (logits, logits.half(), logits.to(torch.uint8)):
             (found,) = segformer.post_process_semantic_segmentation(
                 SemanticSegmenterOutput(logits=outputs), [(32, 32)]

@@ -20,7 +20,7 @@ from upscore.compat.targets import NEVER, numbers_of_one_hot, whole_numbers
 from upscore.errors import ArgumentError, UnsupportedError
 from upscore.heads.binary_cross_entropy import binary_cross_entropy
 from upscore.heads.cross_entropy import cross_entropy
-from upscore.heads.overlap import overlap
+from upscore.heads.overlap import sums_of
 
 TESTED = "1.5"
 # Settings that have one served value.
@@ -29,21 +29,25 @@ SERVED = {"other_act": None, "squared_pred": False, "soft_label": False, "ignore
 
 def dice_loss(loss: Any, scores: Tensor, target: Tensor, align_corners: bool) -> Tensor:
     """The loss of a `DiceLoss`, this module's or the library's."""
-    hits, false, missed = _hits_false_missed(loss, scores, target, align_corners)
-    wrong = false + missed if loss.jaccard else 0.5 * (false + missed)
-    losses = 1 - (2 * hits + loss.smooth_nr) / (2 * (hits + wrong) + loss.smooth_dr)
-    classes = losses.shape[-1]
-    if loss.class_weight is not None and classes > 1:
-        losses = losses * _class_weight(loss.class_weight, classes).to(losses)
-    found = _reduced(losses, loss.reduction)
+    found = _dice(loss, _sums(loss, scores, target, align_corners))
     if loss.reduction == "none":  # as the library has it, to be multiplied with N x C x H x W
         return found.reshape(*found.shape, *[1] * (scores.ndim - 2))
     return found
 
 
+def _dice(loss: Any, sums: tuple[Tensor, ...]) -> Tensor:
+    hits, false, missed = _hits_false_missed(loss, sums)
+    wrong = false + missed if loss.jaccard else 0.5 * (false + missed)
+    losses = 1 - (2 * hits + loss.smooth_nr) / (2 * (hits + wrong) + loss.smooth_dr)
+    classes = losses.shape[-1]
+    if loss.class_weight is not None and classes > 1:
+        losses = losses * _class_weight(loss.class_weight, classes).to(losses)
+    return _reduced(losses, loss.reduction)
+
+
 def tversky_loss(loss: Any, scores: Tensor, target: Tensor, align_corners: bool) -> Tensor:
     """The loss of a `TverskyLoss`, this module's or the library's."""
-    hits, false, missed = _hits_false_missed(loss, scores, target, align_corners)
+    hits, false, missed = _hits_false_missed(loss, _sums(loss, scores, target, align_corners))
     whole = hits + loss.alpha * false + loss.beta * missed
     return _reduced(1 - (hits + loss.smooth_nr) / (whole + loss.smooth_dr), loss.reduction)
 
@@ -55,19 +59,42 @@ def dice_ce_loss(loss: Any, scores: Tensor, target: Tensor, align_corners: bool)
             f"target must be of shape N x 1 x H x W or N x C x H x W for scores of shape "
             f"{tuple(scores.shape)}, not {tuple(target.shape)}"
         )
+    single = scores.shape[1] == 1
+    own = loss.binary_cross_entropy if single else loss.cross_entropy
+    plain = own.pos_weight is None if single else own.label_smoothing == 0
+    if plain and loss.dice.sigmoid == single:  # both losses are of the same probabilities
+        sums = _sums(loss.dice, scores, target, align_corners, losses=True)
+        dice, ce = _dice(loss.dice, sums), _cross_entropy_of(sums, own, target)
+    else:
+        dice = dice_loss(loss.dice, scores, target, align_corners)
+        ce = _cross_entropy(loss, scores, target, align_corners)
+    return loss.lambda_dice * dice + loss.lambda_ce * ce  # type: ignore[no-any-return]
+
+
+def _cross_entropy_of(sums: tuple[Tensor, ...], own: Any, target: Tensor) -> Tensor:
+    """The cross-entropy with the settings `own`, as it was summed with the overlap."""
+    losses, weights = (x if own.weight is None else x * own.weight.to(x) for x in sums[3:])
+    if own.reduction == "sum":
+        return losses.sum()
+    # The mean over a one-hot target is that over its pixels, whatever they weigh.
+    total = weights.sum() if target.shape[1] == 1 else target[:, 0].numel()
+    return losses.sum() / (total + (total == 0))
+
+
+def _cross_entropy(loss: Any, scores: Tensor, target: Tensor, align_corners: bool) -> Tensor:
+    """The cross-entropy of a `DiceCELoss` by itself."""
     theirs = _own(loss)
-    dice = dice_loss(loss.dice, scores, target, align_corners)
     if scores.shape[1] == 1:
         labels, weight = whole_numbers(target, theirs), loss.binary_cross_entropy.pos_weight
         options = {"reduction": loss.dice.reduction, "align_corners": align_corners}
-        ce = binary_cross_entropy(scores, labels, ignore_index=NEVER, pos_weight=weight, **options)
-        return _weighted(loss, dice, ce)
-    one_hot = target.shape[1] > 1
+        single: Tensor = binary_cross_entropy(
+            scores, labels, ignore_index=NEVER, pos_weight=weight, **options
+        )
+        return single
+    one_hot, own = target.shape[1] > 1, loss.cross_entropy
     labels = numbers_of_one_hot(target, theirs) if one_hot else whole_numbers(target[:, 0], theirs)
-    own = loss.cross_entropy
-    # The mean over a one-hot target is that over its pixels, whatever they weigh.
     by_pixels = one_hot and own.reduction == "mean"
-    ce = cross_entropy(
+    ce: Tensor = cross_entropy(
         scores,
         labels,
         ignore_index=NEVER,
@@ -76,31 +103,31 @@ def dice_ce_loss(loss: Any, scores: Tensor, target: Tensor, align_corners: bool)
         reduction="sum" if by_pixels else own.reduction,
         align_corners=align_corners,
     )
-    return _weighted(loss, dice, ce / labels.numel() if by_pixels else ce)
+    return ce / labels.numel() if by_pixels else ce
 
 
-def _weighted(loss: Any, dice: Tensor, ce: Tensor) -> Tensor:
-    return loss.lambda_dice * dice + loss.lambda_ce * ce  # type: ignore[no-any-return]
-
-
-def _hits_false_missed(
-    loss: Any, scores: Tensor, target: Tensor, align_corners: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def _sums(
+    loss: Any, scores: Tensor, target: Tensor, align_corners: bool, losses: bool = False
+) -> tuple[Tensor, ...]:
     """Sums over the pixels, N x C, or C for `batch`."""
     if loss.softmax and scores.shape[1] == 1:
         raise UnsupportedError(
             "the softmax of one class is not taken: probabilities are left to " + _own(loss)
         )
-    hits, predicted, true = overlap(
+    return sums_of(
         scores,
         _labels(loss, scores, target),
+        losses=losses,
         activation="softmax" if loss.softmax else "sigmoid",
         ignore_index=NEVER,
         per_image=not loss.batch,
         align_corners=align_corners,
     )
-    first = 0 if loss.include_background or scores.shape[1] == 1 else 1
-    hits, predicted, true = (sums[..., first:] for sums in (hits, predicted, true))
+
+
+def _hits_false_missed(loss: Any, sums: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    first = 0 if loss.include_background or sums[0].shape[-1] == 1 else 1
+    hits, predicted, true = (part[..., first:] for part in sums[:3])
     return hits, predicted - hits, true - hits
 
 

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from inspect import signature
+from inspect import Parameter, signature
 from threading import Lock
 from types import FunctionType, TracebackType
 from typing import Any
@@ -84,7 +84,8 @@ def patch(library: str, *, verify: bool = False, any_version: bool = False) -> P
             "transformers" or "ultralytics"; docs/integrations says which functions, and what they
             leave to the library.
         verify: run the library's own function too, and raise MismatchError, naming the worst pixel,
-            if one differs by more than rounding. As slow as the library.
+            if one differs by more than rounding; transformers' instances must be the same, as
+            docs/integrations/huggingface.md says. As slow as the library.
         any_version: also of a version that this was not tested with, as far as it has the same
             functions with the same arguments.
 
@@ -126,9 +127,14 @@ def patch(library: str, *, verify: bool = False, any_version: bool = False) -> P
 
 
 def _same_arguments(name: str, own: Any, new: Any) -> Any:
-    """Return the new function if it takes what the library's own takes."""
+    """Return the new function if it takes what the library's own takes, or other names too."""
     theirs, expected = signature(own), signature(new, follow_wrapped=False)
-    if list(theirs.parameters) != list(expected.parameters):
+    names = [
+        name
+        for name, parameter in expected.parameters.items()
+        if parameter.kind is not Parameter.VAR_KEYWORD or name in theirs.parameters
+    ]
+    if list(theirs.parameters) != names:
         raise UnsupportedError(f"{name} takes {theirs}, and {expected} was expected")
     return new
 

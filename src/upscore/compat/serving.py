@@ -45,6 +45,14 @@ def pairs(sizes: Any) -> list[Size]:
     return found if all(side > 0 for pair in found for side in pair) else []
 
 
+def plain_pairs(sizes: Any, arrays: Any = ()) -> list[Size]:
+    """As `pairs`, where PyTorch takes each pair as a size, or where all are in one of `arrays`."""
+    plain = isinstance(sizes, arrays) or (
+        isinstance(sizes, list | tuple) and all(isinstance(pair, list | tuple) for pair in sizes)
+    )
+    return pairs(sizes) if plain else []
+
+
 def dense(scores: Tensor, size: Size, threshold: float, **options: Any) -> Tensor:
     """Masks of B x C x h x w scores, B x C x H x W."""
     found: Tensor = masks(scores.flatten(0, 1), size, threshold=threshold, **options).dense()
@@ -53,6 +61,14 @@ def dense(scores: Tensor, size: Size, threshold: float, **options: Any) -> Tenso
 
 def resized(scores: Tensor, size: Size) -> Tensor:
     return F.interpolate(scores, size, mode="bilinear", align_corners=False)
+
+
+def is_enlarged(scores: Tensor, size: Size) -> bool:
+    """Whether torchvision's `resize`, which blurs what it reduces, does as `resized` here.
+
+    It does where scores are finite.
+    """
+    return scores.shape[-2] <= size[0] and scores.shape[-1] <= size[1]
 
 
 def verify_padded(

@@ -6,15 +6,15 @@ found without that, and with them the library's rules say which queries are segm
 """
 
 from collections.abc import Callable, Collection
-from functools import wraps
+from functools import partial, wraps
 from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from upscore.compat.serving import Function, Size, pairs
+from upscore.compat.serving import Function, Make, Size, is_enlarged, pairs, plain_pairs, resized
+from upscore.compat.transformers_places import functions, methods
 from upscore.compat.verification import rounding_of, verify_segments
 from upscore.errors import UnsupportedError
 from upscore.heads.argmax import argmax
@@ -23,10 +23,15 @@ from upscore.heads.masks import masks
 from upscore.kernels import NUMBA_IS_INSTALLED
 
 Segments = list[dict[str, Any]]
+Steps = tuple[Size, Size, Size]  # resized to, cut to, and resized to again
 
 
-def resized_segments(own: Function, verify: bool) -> Function:
-    """`compute_segments` of MaskFormer, Mask2Former and DETR: probabilities are resized."""
+def resized_segments(own: Function, verify: bool, antialias: bool = False) -> Function:
+    """`compute_segments` of MaskFormer, Mask2Former, OneFormer and DETR: what is given is resized.
+
+    Those are probabilities, or OneFormer's logits of instances. With `antialias` torchvision
+    resizes them, which takes any pair as a size.
+    """
 
     @wraps(own)
     def compute_segments(
@@ -39,8 +44,10 @@ def resized_segments(own: Function, verify: bool) -> Function:
         target_size: Any = None,
     ) -> Any:
         options = mask_threshold, overlap_mask_area_threshold, label_ids_to_fuse, target_size
-        sizes = pairs([target_size])
+        sizes = pairs([target_size]) if antialias else plain_pairs([target_size])
         if not sizes or label_ids_to_fuse is None or not _served(mask_probs, mask_threshold):
+            return own(mask_probs, pred_scores, pred_labels, *options)
+        if antialias and not (is_enlarged(mask_probs, sizes[0]) and mask_probs.isfinite().all()):
             return own(mask_probs, pred_scores, pred_labels, *options)
         # They weigh after resizing, which is linear, and compare the weighted with the threshold.
         values = mask_probs * pred_scores.view(-1, 1, 1)
@@ -52,7 +59,7 @@ def resized_segments(own: Function, verify: bool) -> Function:
         found = ids[labels], segments
         if verify:
             theirs = own(mask_probs, pred_scores, pred_labels, *options)
-            full = _resized(values.double(), sizes[0])
+            full = resized(values[None].double(), sizes[0])[0]
             verify_segments(full, None, rounding_of(values), found, theirs)
         return found
 
@@ -87,11 +94,7 @@ def _fused(
 
 def eomt_segments(own: Function, verify: bool) -> Function:
     """`post_process_panoptic_segmentation` of EoMT: logits are resized, cut and resized again."""
-    beside = vars(import_module(own.__module__))
-    try:
-        target_size, kept_size = beside["get_target_size"], beside["get_size_with_aspect_ratio"]
-    except KeyError as error:
-        raise UnsupportedError(f"this version of EoMT has no {error}") from error
+    steps_of = eomt_steps(own)
 
     @wraps(own)
     def post_process_panoptic_segmentation(
@@ -105,19 +108,17 @@ def eomt_segments(own: Function, verify: bool) -> Function:
         size: Any = None,
     ) -> Any:
         options = threshold, mask_threshold, overlap_mask_area_threshold, stuff_classes, size
-        logits, sizes = outputs.masks_queries_logits, pairs(target_sizes)
+        logits, sizes = outputs.masks_queries_logits, plain_pairs(target_sizes)
         classes = outputs.class_queries_logits
         fits = len(sizes) == len(logits) == len(classes) and logits.shape[1] == classes.shape[1]
         if not fits or not _served(logits, mask_threshold):
             return own(self, outputs, target_sizes, *options)
         side = self.size if size is None else size
-        through = target_size(side)
         sure, best = classes.softmax(-1).max(-1)
         keep = best.ne(classes.shape[-1] - 1) & (sure > threshold)
         results, checks = [], []
         for i, to in enumerate(sizes):
-            cut = kept_size(to, side["shortest_edge"], side["longest_edge"])
-            steps = through, (min(through[0], cut[0]), min(through[1], cut[1])), to
+            steps = steps_of(side, to)
             queries = logits[i][keep[i]], sure[i][keep[i]], best[i][keep[i]]
             limits = mask_threshold, overlap_mask_area_threshold
             segmentation, segments = _assigned(*queries, steps, *limits, stuff_classes or ())
@@ -132,11 +133,27 @@ def eomt_segments(own: Function, verify: bool) -> Function:
     return post_process_panoptic_segmentation
 
 
+def eomt_steps(own: Function) -> Callable[[Any, Size], Steps]:
+    """Return what says, of the network's input and a photo's size, how EoMT resizes logits."""
+    beside = vars(import_module(own.__module__))
+    try:
+        target_size, kept_size = beside["get_target_size"], beside["get_size_with_aspect_ratio"]
+    except KeyError as error:
+        raise UnsupportedError(f"this version of EoMT has no {error}") from error
+
+    def steps(side: Any, size: Size) -> Steps:
+        through = target_size(side)
+        cut = kept_size(size, side["shortest_edge"], side["longest_edge"])
+        return through, (min(through[0], cut[0]), min(through[1], cut[1])), size
+
+    return steps
+
+
 def _assigned(
     scores: Tensor,
     weights: Tensor,
     classes: Tensor,
-    steps: tuple[Size, Size, Size],
+    steps: Steps,
     mask_threshold: float,
     overlap: float,
     stuff: Collection[int],
@@ -181,14 +198,10 @@ def _served(scores: Any, threshold: Any) -> bool:
     )
 
 
-def _resized(scores: Tensor, size: Size) -> Tensor:
-    return F.interpolate(scores[None], size, mode="bilinear", align_corners=False)[0]
-
-
 def _verify_assigned(
     scores: Tensor,
     weights: Tensor,
-    steps: tuple[Size, Size, Size],
+    steps: Steps,
     limit: float,
     ours: Any,
     theirs: Any,
@@ -197,25 +210,22 @@ def _verify_assigned(
     if not len(scores):
         return
     through, (height, width), size = steps
-    full = _resized(_resized(scores.double(), through)[:, :height, :width], size)
+    full = resized(resized(scores[None].double(), through)[..., :height, :width], size)[0]
     values = weights[:, None, None] * full.sigmoid()
     edge = full.gather(0, values.argmax(0)[None])[0] - torch.tensor(limit).logit()
     rounding = rounding_of(scores)
     verify_segments(values, edge.abs(), rounding, ours, theirs)
 
 
-_PIL = ("image_processing", "image_processing_pil")
+_SEGMENTS = "compute_segments"
 
-PANOPTIC: dict[str, Callable[[Function, bool], Function]] = {
-    **{
-        f"models.{name}.{file}_{name}:compute_segments": resized_segments
-        for name in ("maskformer", "mask2former", "detr", "conditional_detr")
-        for file in _PIL
-    },
-    **{
-        f"models.eomt.{file}_eomt:EomtImageProcessor{kind}.post_process_panoptic_segmentation": (
-            eomt_segments
-        )
-        for file, kind in zip(_PIL, ("", "Pil"), strict=True)
-    },
+PANOPTIC: dict[str, Make] = {
+    **dict.fromkeys(
+        functions(("maskformer", "mask2former", "detr", "conditional_detr"), _SEGMENTS),
+        resized_segments,
+    ),
+    **dict.fromkeys(
+        functions(("oneformer",), _SEGMENTS), partial(resized_segments, antialias=True)
+    ),
+    **dict.fromkeys(methods("eomt", "Eomt", "post_process_panoptic_segmentation"), eomt_segments),
 }

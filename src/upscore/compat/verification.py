@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 from upscore.errors import MismatchError
 
+Listed = list[dict[str, Any]]  # the segments of a photo, as transformers describes them
+
 
 def rounding_of(scores: Tensor) -> float:
     """What two ways of resizing scores in their own type may differ by.
@@ -76,6 +78,9 @@ def verify_segments(
 ) -> None:
     """Raise MismatchError where segments differ and no two queries are near each other.
 
+    The lists must be the same but for the sixth digit of scores, and but for segments all of whose
+    pixels differ.
+
     Args:
         values: Q x H x W, what the queries compete with, in float64.
         edge: H x W, how far the winners are from the threshold, where that matters.
@@ -84,15 +89,50 @@ def verify_segments(
     """
     (one, listed), (other, other_listed) = ours, theirs
     differ = one != other
-    if not differ.any():
-        if listed != other_listed:
-            raise MismatchError(f"segments differ: {listed} and {other_listed}")
+    if differ.any():
+        best = values[:, differ].topk(min(len(values), 2), 0).values
+        gap = best[0] - best[1] if len(best) > 1 else torch.full_like(best[0], torch.inf)
+        if edge is not None:
+            gap = gap.minimum(edge[differ])
+        _check(gap, torch.zeros_like(gap), differ, rounding, "segments")
+    if not _alike(_agreed(listed, one, differ), _agreed(other_listed, other, differ)):
+        raise MismatchError(f"segments differ: {listed} and {other_listed}")
+
+
+def _agreed(listed: Listed, segmentation: Tensor, differ: Tensor) -> Listed:
+    """The segments of a list without those all of whose pixels differ."""
+    without = set(torch.unique(segmentation[differ]).tolist())
+    without -= set(torch.unique(segmentation[~differ]).tolist())
+    return [segment for segment in listed if segment["id"] not in without]
+
+
+def _alike(listed: Listed, others: Listed) -> bool:
+    """Whether lists of segments are the same but for the sixth digit of scores."""
+    return len(listed) == len(others) and all(
+        {**one, "score": 0} == {**other, "score": 0} and abs(one["score"] - other["score"]) < 1.5e-6
+        for one, other in zip(listed, others, strict=True)
+    )
+
+
+def verify_instances(ours: Any, theirs: Any) -> None:
+    """Raise MismatchError unless instances are the same, pixel by pixel.
+
+    Each has a segmentation, binary maps or lists of run lengths, and the list of segments. Scores
+    may differ in the sixth digit; nothing else may, not even by rounding. So an instance that only
+    one of the two has is a mismatch, even where its score is within rounding of the threshold.
+    """
+    (one, listed), (other, other_listed) = ours.values(), theirs.values()
+    if not _alike(listed, other_listed):
+        raise MismatchError(f"instances differ: {listed} and {other_listed}")
+    if not isinstance(one, Tensor):
+        if one != other:
+            raise MismatchError("the run lengths of instances differ")
         return
-    best = values[:, differ].topk(min(len(values), 2), 0).values
-    gap = best[0] - best[1] if len(best) > 1 else torch.full_like(best[0], torch.inf)
-    if edge is not None:
-        gap = gap.minimum(edge[differ])
-    _check(gap, torch.zeros_like(gap), differ, rounding, "segments")
+    places = (one != other).nonzero().tolist()
+    if places:
+        raise MismatchError(
+            f"the instances differ at {tuple(places[0])}; {len(places):,} pixels differ in all"
+        )
 
 
 def verify_loss(ours: Tensor, theirs: Tensor) -> None:
