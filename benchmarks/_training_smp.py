@@ -3,7 +3,7 @@
     python benchmarks/_training_smp.py train NETWORK DATA RUN --seed N
     python benchmarks/_training_smp.py predict NETWORK DATA RUN LABELS
 
-Network: `Unet` or `DeepLabV3Plus` as the library makes them, on timm's tf_efficientnet_lite0 with
+Network: `Unet` or `DeepLabV3Plus` as the library makes them, on the encoder of upscore's plan with
 the ImageNet weights that upscore starts from.
 
 - AdamW, 1e-3 for the decoder and 3e-4 for the encoder, weight decay 1e-2. The rates rise over the
@@ -51,8 +51,9 @@ from torchvision.transforms import InterpolationMode, v2
 from _training_sets import SETS, class_names, mask_of, photos
 from upscore import images
 from upscore.evaluation import metrics
-from upscore.models.encoder import DEFAULT_ENCODER, Encoder
+from upscore.models.encoder import Encoder
 from upscore.training.allocator import keep_freed
+from upscore.training.choices import ENCODER
 from upscore.training.objective import keep_depthwise_float32
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # photo and mask
@@ -71,9 +72,9 @@ WORKERS = 2
 
 def build(name: str, classes: int, *, pretrained: bool) -> nn.Module:
     """A network of the library; encoder weights from the package that upscore takes them from."""
-    network = getattr(smp, name)(f"tu-{DEFAULT_ENCODER}", encoder_weights=None, classes=classes)
+    network = getattr(smp, name)(f"tu-{ENCODER}", encoder_weights=None, classes=classes)
     if pretrained:
-        source = Encoder(DEFAULT_ENCODER, (2, 4, 8, 16, 32), True)
+        source = Encoder(ENCODER, (2, 4, 8, 16, 32), True)
         network.encoder.model.load_state_dict(source.network.state_dict())
     return network.to(memory_format=torch.channels_last)
 
@@ -110,7 +111,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
                 ),
                 v2.RandomHorizontalFlip(),
                 v2.RandomVerticalFlip(0.5 if any_way_up else 0.0),
-                v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03),
+                v2.ColorJitter(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.05),
             ]
         )
 

@@ -52,6 +52,19 @@ def test_what_is_given_stays():
     assert reasons["crop"] == reasons["loss"] == "as given"
 
 
+@pytest.mark.parametrize(
+    ("given", "encoder"),
+    [
+        ({}, "tf_efficientnet_lite2"),
+        ({"encoder": "resnet18"}, "resnet18"),
+        ({"pretrained": False}, "tf_efficientnet_lite0"),
+        ({"pretrained": "weights.safetensors"}, "tf_efficientnet_lite0"),
+    ],
+)
+def test_the_larger_encoder_is_taken_with_its_imagenet_weights(given, encoder):
+    assert chosen(given)[0]["encoder"] == encoder
+
+
 def test_photos_of_large_things_are_shown_small():
     fields, _ = chosen(size=(3000, 4000), thickness=(900.0, 700.0))
     assert fields["long_side"] == 512

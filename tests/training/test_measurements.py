@@ -197,7 +197,7 @@ def test_values_that_stand_for_nothing_are_named(tmp_path):
 def test_augmentation_keeps_what_was_measured():
     photo = np.full((200, 200, 1), 7, np.float32)
     photo[::9, ::9] = np.nan
-    shown, _ = data.TrainTransform(25, (0.125, 0.125), colour=False)(
+    shown, _ = data.TrainTransform(25, (0.125, 0.125), colour=0.0)(
         photo, np.zeros((200, 200), np.uint8), torch.Generator().manual_seed(0)
     )
     torch.testing.assert_close(shown, torch.full_like(shown, 7))
@@ -208,7 +208,7 @@ def test_augmentation_of_bands_follows_that_of_pictures():
     rng = np.random.default_rng(0)
     photo = rng.integers(0, 256, (50, 70, 3)).astype(np.uint8)
     mask = rng.integers(0, 2, (50, 70)).astype(np.uint8)
-    transform = data.TrainTransform(40, colour=False, flip_ud=True, rotate=30)
+    transform = data.TrainTransform(40, colour=0.0, flip_ud=True, rotate=30)
     for seed in range(8):
         bytes_, ids = transform(photo, mask, torch.Generator().manual_seed(seed))
         floats, same = transform(
@@ -222,11 +222,11 @@ def test_augmentation_of_bands_follows_that_of_pictures():
 def test_brightness_and_contrast_of_bands():
     photo = np.random.default_rng(0).normal(-500, 200, (30, 30, 2)).astype(np.float32)
     mask = np.zeros((30, 30), np.uint8)
-    plain = data.TrainTransform(30, (1, 1), flip=False, colour=False)
+    plain = data.TrainTransform(30, (1, 1), flip=False, colour=0.0)
     means, stds = [], []
     for seed in range(40):
         before, _ = plain(photo, mask, torch.Generator().manual_seed(seed))
-        after, _ = data.TrainTransform(30, (1, 1), flip=False)(
+        after, _ = data.TrainTransform(30, (1, 1), flip=False, colour=0.3)(
             photo, mask, torch.Generator().manual_seed(seed)
         )
         means.append(float((after.mean() - before.mean()) / 200))

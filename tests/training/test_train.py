@@ -98,7 +98,7 @@ def test_overfits_four_photos(photos, tmp_path, found):
         evaluate_every=25,
         scale=(1.0, 1.0),
         flip=False,
-        colour=False,
+        colour=0.0,
         ema=0.8,
     )
     training, validation = (data.find(root, split) for split in ("train", "val"))
@@ -182,7 +182,7 @@ def test_processes_share_a_planned_batch_and_speak_once(photos, tmp_path):
     start = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=3", "--standalone")
     names = ("encoder", "width", "pretrained", "frozen_norm", "crop", "precision")
     settings = [f"--set={name}={getattr(TINY, name)}" for name in names]
-    command = [*start, "-m", "upscore.cli", "train", str(photos), "-o", str(tmp_path / "run")]
+    command = [*start, "-m", "upscore", "train", str(photos), "-o", str(tmp_path / "run")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     command += ["--time=1s", *settings]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

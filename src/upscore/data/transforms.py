@@ -17,8 +17,7 @@ from upscore.errors import ArgumentError
 from upscore.images import resized
 
 GREY = (0.299, 0.587, 0.114)  # the weights of luma, ITU-R BT.601
-BRIGHTNESS = CONTRAST = SATURATION = 0.3  # each factor is drawn from 1 - this to 1 + this
-HUE = 0.03  # of a full turn, either way
+HUE = 0.1  # of the strength of the other changes of colour, in full turns
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,9 @@ class TrainTransform:
     `ColorJitter`, of `torchvision.transforms.v2`; but the window is cut out before it is resized,
     so the cost does not grow with the photo. Masks are resized by the nearest pixel.
 
+    `colour` is from 0 (as it is) to below 1: brightness, contrast and saturation are multiplied by
+    factors of 1 - colour to 1 + colour, and the hue is turned by up to colour / 10 of a full turn.
+
     Takes a photo (uint8, H x W x 3, or float32, H x W x B), a mask (uint8, H x W) and, if the crop
     shall hold a certain pixel, its row and column. Gives tensors of their types, 3 x crop x
     crop (or B) and crop x crop. Measurements have no hue: their brightness and contrast change.
@@ -72,7 +74,7 @@ class TrainTransform:
     crop: int
     scale: tuple[float, float] = (0.5, 2.0)
     flip: bool = True
-    colour: bool = True
+    colour: float = 0.5
     flip_ud: bool = False
     rotate: float = 0.0
 
@@ -82,6 +84,8 @@ class TrainTransform:
                 f"crop {self.crop} and scale {self.scale}; expected a crop of 1 or more pixels "
                 "and a scale (low, high) with 0 < low <= high"
             )
+        if not 0 <= self.colour < 1:
+            raise ArgumentError(f"colour is {self.colour}; expected 0 or more and less than 1")
 
     def by(self, factor: float) -> "TrainTransform":
         """The same for photos that are to be enlarged by a factor first."""
@@ -122,7 +126,7 @@ class TrainTransform:
             part, ids = F.vertical_flip(part), F.vertical_flip(ids)
         if self.colour:
             jitter = _jitter if part.dtype == torch.uint8 else _jitter_values
-            part = jitter(part, draws[4:8])
+            part = jitter(part, draws[4:8], self.colour)
         return part.contiguous(), ids[0].contiguous()
 
 
@@ -167,20 +171,17 @@ def _turned(
     )
 
 
-def _jitter(image: Tensor, draws: list[float]) -> Tensor:
+def _jitter(image: Tensor, draws: list[float], colour: float) -> Tensor:
     """Brightness, contrast, saturation and hue at once; four draws in [0, 1).
 
     Each of them maps colours linearly (the hue turns about the grey axis), so one 3 x 3 matrix
     does what takes four steps, one of them through HSV, over 30 times as long.
     """
-    brightness, contrast, saturation, hue = (
-        spread * (2 * draw - 1)
-        for spread, draw in zip((BRIGHTNESS, CONTRAST, SATURATION, HUE), draws, strict=True)
-    )
+    brightness, contrast, saturation, hue = (colour * (2 * draw - 1) for draw in draws)
     gain = 1 + contrast
     luma = torch.tensor(GREY)
     saturate = torch.lerp(luma.expand(3, 3), torch.eye(3), 1 + saturation)
-    angle = 2 * math.pi * hue
+    angle = 2 * math.pi * hue * HUE
     one = (1 - math.cos(angle)) / 3
     turn = math.sin(angle) / math.sqrt(3)
     same = math.cos(angle) + one
@@ -197,9 +198,9 @@ def _jitter(image: Tensor, draws: list[float]) -> Tensor:
     return pixels.round_().clamp_(0, 255).to(torch.uint8).reshape(image.shape)
 
 
-def _jitter_values(photo: Tensor, draws: list[float]) -> Tensor:
+def _jitter_values(photo: Tensor, draws: list[float], colour: float) -> Tensor:
     """Brightness and contrast of measured values, in units of their own spread."""
-    brightness, contrast = BRIGHTNESS * (2 * draws[0] - 1), CONTRAST * (2 * draws[1] - 1)
+    brightness, contrast = (colour * (2 * draw - 1) for draw in draws[:2])
     mean = photo.nanmean((1, 2), keepdim=True)
     std = (photo - mean).square().nanmean((1, 2), keepdim=True).sqrt()
     return (photo - mean) * (1 + contrast) + mean + brightness * std

@@ -58,7 +58,8 @@ def weights_from(path: str | Path, name: str) -> State:
     wrong = [k for k, v in state.items() if k in expected and v.shape != expected[k].shape]
     if wrong or not expected.keys() & state.keys():
         raise ArgumentError(
-            f"{path} does not hold weights of {name}: {wrong[:3] or 'no common names'}"
+            f"{path} does not hold weights of {name}: {wrong[:3] or 'no common names'}; "
+            "--set encoder=NAME says whose they are"
         )
     return state
 

@@ -17,7 +17,7 @@ from upscore.training.recipe import Recipe
 CAUTION = 1.1  # how much longer steps may take than those that were timed
 VALIDATIONS = 12  # in a run, where they cost no more than ...
 VALIDATION_SHARE = 0.1  # ... this part of its time
-BYTES_A_PIXEL = 4096  # of a crop, that a step needs: 2200 were measured with the default network
+BYTES_A_PIXEL = 4096  # of a crop, that a step needs: 2200 were measured with tf_efficientnet_lite0
 MEMORY_SHARE = 0.5  # of what is free, that a step may take
 AROUND = 20.0  # seconds: to import what is needed, and to write the model for the first time
 

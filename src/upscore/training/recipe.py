@@ -75,7 +75,7 @@ class Recipe:
     flip: bool = True
     flip_ud: bool = False
     rotate: float = 0.0
-    colour: bool = True
+    colour: float = 0.5
     foreground: float = 0.0
     encoder_rate: float = 7e-5
     decoder_rate: float = 2e-3
@@ -147,6 +147,7 @@ RECIPES = {
         scale=(0.6, 1.8),
         steps=8000,
         evaluate_every=800,
+        colour=0.3,
         encoder_rate=1.5e-4,
         repeat_rare=0.4,
         mapping={
@@ -160,6 +161,7 @@ RECIPES = {
         scale=(1.0, 2.5),
         steps=3600,
         evaluate_every=300,
+        colour=0.3,
         encoder_rate=1.5e-4,
         class_weights="sqrt-median",
     ),
