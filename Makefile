@@ -11,7 +11,7 @@ test: .venv/.test browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 # For the tests of the explain page; without it they skip, and say so.
 browser:

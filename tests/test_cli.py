@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 def command(*arguments):
     return subprocess.run(
-        [sys.executable, "-c", "from upscore.cli import main; main()", *map(str, arguments)],
+        [sys.executable, "-m", "upscore", *map(str, arguments)],
         capture_output=True,
         text=True,
     )

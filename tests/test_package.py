@@ -26,6 +26,7 @@ ROOMS = (
     {"training"},
     {"cli"},
     {"__init__"},
+    {"__main__"},
 )
 LEAVES = {"images": {"errors", "io"}, "data": {"errors", "io", "images"}}
 # Heavy or special libraries, and the only files and folders that may import them.
