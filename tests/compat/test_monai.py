@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from upscore import compat
+from upscore.compat import losses as compat_losses
 from upscore.compat import monai as ours
-from upscore.errors import ArgumentError, UnsupportedError
+from upscore.errors import ArgumentError, MismatchError, UnsupportedError
 
 SIZES = [((9, 13), (9, 13)), ((9, 13), (36, 52)), ((9, 13), (5, 21)), ((3, 4, 5), (6, 9, 10))]
 NUMBERS = {"softmax": True, "to_onehot_y": True}
@@ -175,3 +177,80 @@ def test_what_does_not_fit():
         ours.DiceLoss(softmax=True)(*case("one class"))
     with pytest.raises(ArgumentError, match="holds label 4"):
         ours.DiceLoss(**NUMBERS)(case()[0], case()[1] + 1)
+
+
+@pytest.fixture
+def of_any_size(monkeypatch):
+    """Serve losses of few scores too."""
+    monkeypatch.setattr(compat_losses, "FEWEST", 0)
+
+
+@pytest.mark.filterwarnings("ignore:single channel prediction")
+@pytest.mark.parametrize("of", TARGETS)
+def test_patch(losses, of, of_any_size):
+    own = losses.DiceLoss.forward
+    cases = list(REGIONS)
+    if of != "classes that overlap":
+        cases += [("DiceCELoss", {}), ("DiceCELoss", {"label_smoothing": 0.1, "reduction": "sum"})]
+    for size in ((36, 52), (6, 9, 10)):
+        scores, target = case(of, size, size)
+        target = target.double() if of == "one class" else target
+        for name, options in cases:
+            given = {**TARGETS[of][1], **options}
+            loss = getattr(losses, name)(**given)
+            expected = loss(scores, target)
+            (gradient,) = torch.autograd.grad(expected, scores)
+            with compat.patch("monai", verify=True) as patch:
+                assert len(patch.replaced) == 3
+                assert isinstance(loss, losses.DiceLoss) == (name == "DiceLoss")
+                found = loss(scores, target)
+            if of != "one class" or name == "DiceCELoss":
+                assert torch.equal(found, getattr(ours, name)(**given)(scores, target))
+            torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+            (own_gradient,) = torch.autograd.grad(found, scores)
+            torch.testing.assert_close(own_gradient, gradient, rtol=1e-5, atol=1e-8)
+    assert losses.DiceLoss.forward is own
+
+
+def test_what_a_patch_leaves_to_the_library(losses, of_any_size):
+    scores, target = case(small=(36, 52))
+    one_hot = case("one-hot", (36, 52))[1]
+    cases = [
+        (losses.DiceLoss(**NUMBERS, squared_pred=True), scores, target),
+        (losses.DiceLoss(to_onehot_y=True), scores.softmax(1), target),
+        (losses.DiceCELoss(to_onehot_y=True, other_act=torch.sigmoid), scores, target),
+        (losses.TverskyLoss(softmax=True, soft_label=True), scores, one_hot),
+        (losses.DiceLoss(softmax=True), scores, one_hot * 0.9),
+        (losses.DiceLoss(**NUMBERS), scores.bfloat16(), target),
+        (losses.MaskedDiceLoss(**NUMBERS), scores, target, target > 1),
+        (losses.TverskyLoss(sigmoid=True), *case("one class", (36, 52))),
+        (losses.GeneralizedDiceLoss(**NUMBERS), scores, target),
+    ]
+    theirs = [loss(*given) for loss, *given in cases]
+    with compat.patch("monai"):
+        for (loss, *given), expected in zip(cases, theirs, strict=True):
+            assert torch.equal(loss(*given), expected)
+        with pytest.raises(AssertionError):  # sizes that differ are the library's error
+            losses.DiceLoss(softmax=True)(scores, one_hot[..., :-1])
+
+
+def test_a_patch_with_metadata_and_few_scores(losses, installed, monkeypatch):
+    meta = installed("monai.data").MetaTensor
+    scores, target = case(small=(36, 52))
+    loss = losses.DiceLoss(**NUMBERS)
+    theirs, served = loss(scores, target), ours.DiceLoss(**NUMBERS)(scores, target)
+    with compat.patch("monai", verify=True):
+        assert torch.equal(loss(scores, target), theirs)  # few: the library's own
+        monkeypatch.setattr(compat_losses, "FEWEST", 0)
+        found = loss(meta(scores), meta(target))
+    assert type(found) is torch.Tensor
+    assert torch.equal(found, served)
+
+
+def test_verification(losses, monkeypatch, of_any_size):
+    own = losses.DiceLoss.forward
+    monkeypatch.setattr(
+        losses.DiceLoss, "forward", lambda self, input, target: own(self, input, target) + 0.01
+    )
+    with compat.patch("monai", verify=True), pytest.raises(MismatchError):
+        losses.DiceLoss(**NUMBERS)(*case(small=(36, 52)))

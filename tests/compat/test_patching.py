@@ -267,7 +267,7 @@ def test_verification_finds_wrong_pixels():
 
 
 def test_versions_and_libraries(monkeypatch):
-    with pytest.raises(ArgumentError, match="library must be one of detectron2, nnunetv2"):
+    with pytest.raises(ArgumentError, match="library must be one of detectron2, monai"):
         compat.patch("numpy")
     monkeypatch.setattr(patching, "version", lambda library: "4.51.0")
     with pytest.raises(UnsupportedError, match=r"transformers 4.51.0 is not 5\.23"):

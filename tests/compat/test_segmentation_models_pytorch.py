@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from upscore import compat
+from upscore.compat import losses as compat_losses
 from upscore.compat import segmentation_models_pytorch as ours
 from upscore.errors import ArgumentError, MismatchError, UnsupportedError
 
@@ -200,12 +201,18 @@ def test_what_does_not_fit():
         ours.SoftBCEWithLogitsLoss(pos_weight=torch.ones(52))(*case("multilabel"))
 
 
-def test_patch(losses):
+@pytest.fixture
+def of_any_size(monkeypatch):
+    """Serve losses of few scores too."""
+    monkeypatch.setattr(compat_losses, "FEWEST", 0)
+
+
+def test_patch(losses, of_any_size):
     own = losses.DiceLoss.forward
     with compat.patch("segmentation_models_pytorch", verify=True) as patch:
         assert len(patch.replaced) == 4
         for dtype in (torch.float32, torch.float64):
-            for mode in ("multiclass", "multilabel"):
+            for mode in MODES:
                 scores, target = case(mode, (36, 52), dtype=dtype)
                 for name, options in REGIONS:
                     loss = getattr(losses, name)(mode, **options)
@@ -220,7 +227,7 @@ def test_patch(losses):
     assert losses.DiceLoss.forward is own
 
 
-def test_what_a_patch_leaves_to_the_library(losses):
+def test_what_a_patch_leaves_to_the_library(losses, of_any_size):
     class Own(losses.DiceLoss):
         def compute_score(self, *given, **options):
             return super().compute_score(*given, **options) * 0
@@ -233,7 +240,6 @@ def test_what_a_patch_leaves_to_the_library(losses):
         (several, scores.half(), target),
         (several, scores, 2 * target),
         (losses.DiceLoss("multilabel", from_logits=False), scores.sigmoid(), target),
-        (losses.DiceLoss("binary"), *case("binary", (36, 52))),
         (losses.SoftBCEWithLogitsLoss(weight=torch.rand(52)), scores, target.double()),
         (Own("multilabel"), scores, target),
     ]
@@ -245,7 +251,7 @@ def test_what_a_patch_leaves_to_the_library(losses):
             several(*case("multilabel"))
 
 
-def test_verification(losses, monkeypatch):
+def test_verification(losses, monkeypatch, of_any_size):
     scores, target = case(small=(36, 52))
     # Wrong, for a patch that is made after it.
     own = losses.DiceLoss.forward

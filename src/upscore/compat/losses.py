@@ -12,6 +12,8 @@ from upscore.compat.serving import Function, are_scores
 from upscore.compat.verification import verify_loss
 from upscore.errors import UnsupportedError, UpscoreError
 
+FEWEST = 2**18  # scores: of fewer at full resolution the libraries are as fast, or faster
+
 
 def check_served(loss: Any, served: dict[str, Any], theirs: str) -> None:
     """Raise UnsupportedError, naming the library's class, for settings other than these."""
@@ -23,7 +25,7 @@ def check_served(loss: Any, served: dict[str, Any], theirs: str) -> None:
 def loss_in_place(
     own: Function, verify: bool, serve: Function, loss: Any, scores: Any, target: Any
 ) -> Any:
-    """The loss by `serve` if it takes these, of equal sizes, else by the library's own method."""
+    """The loss by `serve` if it takes these, many and of equal sizes, else by the library's own."""
     ours = None
     if _fit(scores, target):
         with suppress(UpscoreError):  # it says what is the library's
@@ -42,6 +44,7 @@ def _fit(scores: Any, target: Any) -> bool:
         and scores.dtype in (torch.float32, torch.float64)
         and isinstance(target, Tensor)
         and not framework(target).traced(target)
+        and scores.numel() >= FEWEST
         and scores.ndim in (4, 5)
         and scores.shape[2:] == target.shape[2 - scores.ndim :]
     )

@@ -1,4 +1,4 @@
-"""Losses of MONAI, of coarse scores.
+"""Losses of MONAI, of coarse scores, and for `upscore.compat.patch("monai")`.
 
 As in version 1.5: the same names, arguments and results, but `loss(scores, target)` takes scores of
 any size. Where the target's is another it is
@@ -10,12 +10,14 @@ float64 scores, in float64. A `MetaTensor` gives the loss as a plain tensor.
 """
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from upscore.compat.losses import check_served
+from upscore.compat.losses import check_served, loss_in_place
+from upscore.compat.serving import Function, Make
 from upscore.compat.targets import NEVER, numbers_of_one_hot, whole_numbers
 from upscore.errors import ArgumentError, UnsupportedError
 from upscore.heads.binary_cross_entropy import binary_cross_entropy
@@ -388,3 +390,40 @@ class DiceCELoss(torch.nn.Module):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return dice_ce_loss(self, _plain(input), _plain(target), self.align_corners)
+
+
+def _serve(loss: Any, scores: Tensor, target: Tensor) -> Tensor:
+    """The loss of the library's own instance; UnsupportedError if it is one of another class."""
+    own = loss.dice if hasattr(loss, "dice") else loss
+    check_served(own, SERVED, _own(loss))
+    if not (own.sigmoid or own.softmax):
+        raise UnsupportedError(f"probabilities are left to {_own(loss)}")
+    kind = f"{type(loss).__module__}.{type(loss).__name__}"
+    if kind == "monai.losses.dice.DiceCELoss":
+        return dice_ce_loss(loss, scores, target, False)
+    if scores.shape[1] == 1:
+        raise UnsupportedError("of one class at full resolution, the library is as fast")
+    if kind == "monai.losses.dice.DiceLoss":
+        return dice_loss(loss, scores, target, False)
+    if kind == "monai.losses.tversky.TverskyLoss":
+        return tversky_loss(loss, scores, target, False)
+    raise UnsupportedError(f"{kind} is not served")
+
+
+def in_place(own: Function, verify: bool) -> Function:
+    """The `forward` of a loss."""
+
+    @wraps(own)
+    def stand_in(self: Any, input: Any, target: Any) -> Any:
+        if isinstance(input, Tensor) and isinstance(target, Tensor):
+            input, target = _plain(input), _plain(target)
+        return loss_in_place(own, verify, _serve, self, input, target)
+
+    return stand_in
+
+
+REPLACEMENTS: dict[str, Make] = {
+    "losses.dice:DiceLoss.forward": in_place,
+    "losses.dice:DiceCELoss.forward": in_place,
+    "losses.tversky:TverskyLoss.forward": in_place,
+}

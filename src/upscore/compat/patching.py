@@ -11,9 +11,11 @@ from upscore.errors import ArgumentError, MissingPackageError, UnsupportedError
 
 LIBRARIES = (
     "detectron2",
+    "monai",
     "nnunetv2",
     "segment_anything",
     "segmentation_models_pytorch",
+    "torchvision",
     "transformers",
     "ultralytics",
 )
@@ -80,9 +82,9 @@ def patch(library: str, *, verify: bool = False, any_version: bool = False) -> P
     the same.
 
     Args:
-        library: "detectron2", "nnunetv2", "segment_anything", "segmentation_models_pytorch",
-            "transformers" or "ultralytics"; docs/integrations says which functions, and what they
-            leave to the library.
+        library: "detectron2", "monai", "nnunetv2", "segment_anything",
+            "segmentation_models_pytorch", "torchvision", "transformers" or "ultralytics";
+            docs/integrations says which functions, and what they leave to the library.
         verify: run the library's own function too, and raise MismatchError, naming the worst pixel,
             if one differs by more than rounding; transformers' instances must be the same, as
             docs/integrations/huggingface.md says. As slow as the library.

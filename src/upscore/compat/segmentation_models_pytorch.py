@@ -345,8 +345,6 @@ class SoftBCEWithLogitsLoss(torch.nn.Module):
 def _serve(loss: Any, scores: Tensor, target: Tensor) -> Tensor:
     """The loss of the library's own instance; UnsupportedError if it is one of another class."""
     check_served(loss, SERVED, _own(loss))
-    if getattr(loss, "mode", None) == "binary":
-        raise UnsupportedError("of one class at full resolution, the library is as fast")
     kind = f"{type(loss).__module__}.{type(loss).__name__}".removeprefix(f"{THEIRS}.")
     if kind == "soft_ce.SoftCrossEntropyLoss":
         return soft_cross_entropy(loss, scores, target, False)

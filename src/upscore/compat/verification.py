@@ -73,6 +73,13 @@ def verify_masks(
         _check(own, torch.full_like(own, threshold), differ, rounding_of(scores), "masks")
 
 
+def verify_scores(coarse: Tensor, ours: Tensor, theirs: Tensor) -> None:
+    """Raise MismatchError where scores at full resolution differ by more than rounding."""
+    differ = (ours != theirs) & ~(ours.isnan() & theirs.isnan())
+    if differ.any():
+        _check(ours[differ], theirs[differ], differ, rounding_of(coarse), "scores")
+
+
 def verify_segments(
     values: Tensor, edge: Tensor | None, rounding: float, ours: Any, theirs: Any
 ) -> None:

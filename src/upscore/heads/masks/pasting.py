@@ -76,14 +76,18 @@ def _whole_pixels(start: Any, end: Any, grown: float, pixels: int, size: int) ->
     """As torchvision's `paste_masks_in_image`: scores and rim are resized to whole pixels."""
     middle, half = (start + end) * 0.5, (end - start) * 0.5 * grown
     first, last = (middle - half).astype(np.int64), (middle + half).astype(np.int64) + 1
-    left, right = np.maximum(first, 0), np.minimum(last, size)
-    right = np.where(end >= start, np.maximum(left, right), left)
+    return filled(first, np.where(end >= start, last, first), pixels + 2, size)
+
+
+def filled(first: Any, last: Any, pixels: int, size: int) -> Axis:
+    """Resize that many pixels to those of the mask from `first` to `last`, as far as it reaches."""
+    left = np.maximum(first, 0)
+    right = np.maximum(left, np.minimum(last, size))
     part, pixel = _listed(left, right)
-    length = np.maximum(last - first, 1)[part]
-    at = (pixel - first[part] + 0.5) * (pixels + 2) / length - 0.5
-    at = at.clip(0, pixels + 1)
+    at = (pixel - first[part] + 0.5) * pixels / (last - first)[part] - 0.5
+    at = at.clip(0, pixels - 1)
     low = at.astype(np.int64)
-    outer = Linear(low, np.minimum(low + 1, pixels + 1), at - low)
+    outer = Linear(low, np.minimum(low + 1, pixels - 1), at - low)
     return Axis(left, np.append(0, np.cumsum(right - left)), outer)
 
 
