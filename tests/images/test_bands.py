@@ -250,3 +250,46 @@ def test_grey_photos_have_no_band_to_look_for():
     assert images.as_bands(thin).shape == (5, 300, 1)
     with pytest.raises(ImageError, match="5 bands were expected, and this one has 1"):
         images.as_bands(thin, 5)
+
+
+def geotiff(kind, *tags, side=0.5, tie=(0, 0, 0, 500_000, 5_600_000, 0), height=20):
+    """A GeoTIFF with square pixels and these keys (number, value)."""
+    keys = sorted([(1024, kind), *tags])
+    directory = [1, 1, 0, len(keys), *(n for key, value in keys for n in (key, 0, 1, value))]
+    extra = [
+        (33550, "d", 3, (side, side, 0), True),
+        (33922, "d", 6, tie, True),
+        (34735, "H", len(directory), directory, True),
+    ]
+    return tiff(np.zeros((height, 30), np.uint8), photometric="minisblack", extratags=extra)
+
+
+@pytest.mark.parametrize(
+    ("source", "metres"),
+    [
+        (geotiff(1), 0.5),
+        (geotiff(1, (3076, 9001)), 0.5),
+        (geotiff(1, (3076, 9002)), 0.5 * 0.3048),
+        (geotiff(1, (3076, 9003)), 0.5 * 1200 / 3937),
+        (geotiff(1, (3076, 9036)), None),  # a unit that is not known here
+        (geotiff(3), None),
+        (geotiff(2, side=0.1, tie=(0, 0, 0, 10, 61, 0)), 0.1 * 111_320 / 2),
+        (geotiff(2, side=0.1, tie=(0, 10, 0, 10, -60, 0)), 0.1 * 111_320 / 2),
+        (geotiff(1, side=0), None),
+        (geotiff(1, side=float("nan")), None),
+        (geotiff(2, tie=(0, 0, 0, 0, float("inf"), 0)), None),
+        (tiff(np.zeros((9, 9), np.uint8), photometric="minisblack"), None),
+        (tiff(DEEP), None),
+        (png(GREY), None),
+        (npy(DEEP), None),
+    ],
+)
+def test_metres_a_pixel(source, metres):
+    assert images.resolution(source) == (metres and pytest.approx(metres, rel=1e-9))
+
+
+def test_metres_a_pixel_of_what_is_no_picture(tmp_path):
+    with pytest.raises(ImageError, match=r"a\.tif: no such file"):
+        images.resolution(tmp_path / "a.tif")
+    with pytest.raises(ImageError, match="empty"):
+        images.resolution(b"")

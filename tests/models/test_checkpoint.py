@@ -48,6 +48,25 @@ def test_any_value_of_any_field_is_read_or_refused(folder, field, value):
     )
 
 
+@pytest.mark.parametrize("value", [None, 1, 0.25, 1e5])
+def test_the_ground_of_the_photos(folder, value):
+    (folder / "model.json").write_text(json.dumps(DESCRIPTION | {"resolution": value}))
+    assert read_checkpoint(folder).spec.resolution == value
+
+
+def test_models_of_before_do_not_know_the_ground(folder):
+    old = {name: field for name, field in DESCRIPTION.items() if name != "resolution"}
+    (folder / "model.json").write_text(json.dumps(old))
+    assert read_checkpoint(folder).spec.resolution is None
+
+
+@pytest.mark.parametrize("value", [0, -1, 1e6, True, "0.5", [0.5], float("nan"), float("inf")])
+def test_what_is_no_ground(folder, value):
+    (folder / "model.json").write_text(json.dumps(DESCRIPTION | {"resolution": value}))
+    with pytest.raises(CheckpointError, match="resolution"):
+        read_checkpoint(folder)
+
+
 @settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

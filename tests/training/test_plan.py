@@ -1,19 +1,22 @@
 """Plans: what a folder and a time make of a run, kept with it and followed by it."""
 
 import dataclasses
+import io
 import json
 import shutil
 
 import numpy as np
 import pytest
+import tifffile
+from rich.console import Console
 from test_train import make_photos
 from training_worker import TINY
 
 import upscore
-from upscore import data
+from upscore import data, images
 from upscore.errors import DataError, RunError
 from upscore.training import length, timing
-from upscore.training.plan import spec_of
+from upscore.training.plan import Plan, spec_of
 from upscore.training.rates import find_rate, steepest
 from upscore.training.recipe import Recipe
 from upscore.training.run import Run
@@ -75,6 +78,38 @@ def test_folds_share_out_train_and_val(folder, tmp_path):
     assert set.union(*held) == {str(i) for i in range(10)} | {f"v{i}" for i in range(6)}
     assert sum(map(len, held)) == 16
     assert len(upscore.plan(root, **SMALL).validation) == 6
+
+
+def on_the_ground(path, side, kind=1):
+    """Make a photo a GeoTIFF with pixels of `side` metres; of another kind, of no known unit."""
+    keys = (1, 1, 0, 1, 1024, 0, 1, kind)
+    tags = [(33550, "d", 3, (side, side, 0.0)), (33922, "d", 6, (0.0,) * 6)]
+    tags.append((34735, "H", len(keys), keys))
+    pixels = images.read(path)
+    path.unlink()
+    tifffile.imwrite(path.with_suffix(".tif"), pixels, photometric="rgb", extratags=tags)
+
+
+def test_the_ground_that_photos_were_taken_at_is_kept(tmp_path):
+    make_photos(tmp_path / "train", 5)
+    (tmp_path / "classes.txt").write_text("ground\ndisc\nsquare\n")
+    photos = tmp_path / "train" / "images"
+    found = []
+    for i, side in enumerate((0.5, 0.25, 2.0)):
+        on_the_ground(photos / f"{i}.png", side)
+        found.append(spec_of(Recipe(), data.survey(data.find(tmp_path, "train"))).resolution)
+    assert found == [None, None, 0.5]  # most of five are three
+    on_the_ground(photos / "3.png", 9.0, kind=3)  # which tells nothing
+    assert spec_of(Recipe(), data.survey(data.find(tmp_path, "train"))).resolution == 0.5
+
+
+@pytest.mark.parametrize("resolution", [None, 0.25])
+def test_the_table_has_the_ground_where_it_is_known(folder, resolution):
+    photos = data.survey(data.find(folder, "train"))
+    made = Plan(Recipe(), {}, photos, None, "all", 1.0, resolution=resolution)
+    console = Console(record=True, width=120, file=io.StringIO())
+    made.print(console)
+    assert ("0.25 m a pixel" in console.export_text()) == (resolution is not None)
 
 
 def test_a_time_sets_the_steps(folder, monkeypatch):
@@ -323,3 +358,18 @@ def test_the_best_rate_is_where_the_loss_falls_fastest(folder, tmp_path):
     rate = find_rate(made, tmp_path / "rate.png")
     assert 1e-5 <= rate <= 0.3
     assert (tmp_path / "rate.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("found", "median"),
+    [([None] * 3, None), ([0.5, None], None), ([0.2, None, 0.4], 0.4), ([3.0, 1.0, 2.0], 2.0)],
+)
+def test_metres_a_pixel_are_known_where_most_photos_tell(monkeypatch, found, median):
+    from types import SimpleNamespace as Space
+
+    from upscore import images
+    from upscore.training.plan import _resolution
+
+    monkeypatch.setattr(images, "resolution", lambda image: image)
+    samples = [Space(image=side) for side in found]
+    assert _resolution(Space(dataset=Space(samples=samples))) == median

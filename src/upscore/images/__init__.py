@@ -8,6 +8,7 @@ from upscore.images.bands import (
     preview,
     read_bands,
     resized,
+    resolution,
     size,
 )
 from upscore.images.bundled import samples
@@ -35,6 +36,7 @@ __all__ = [
     "read",
     "read_bands",
     "resized",
+    "resolution",
     "rgb",
     "samples",
     "size",

@@ -16,6 +16,7 @@ from upscore.images.decode import MAX_PIXELS, Source, bounded, is_deep, named, o
 
 Floats = NDArray[np.float32]
 Ranges = tuple[tuple[float, float], ...]
+Box = tuple[float, float, float, float]  # top, left, bottom, right
 
 MOST_BANDS = 1024
 _LEAST_WEIGHT = 0.25  # of the measured pixels around one of a resized photo: below it, that is NaN
@@ -40,7 +41,7 @@ def bands_of(source: Source) -> int | None:
         start = stream.read(8)
         if start.startswith(npy.MAGIC):
             shape, dtype = npy.header(stream)
-            return None if npy.is_picture(shape, dtype) else _last_bands(shape)[2]
+            return None if npy.is_picture(shape, dtype) else last_bands(shape)[2]
         if start.startswith(tiff.MAGIC) and not tiff.is_for_pillow(source):
             with tiff.opened(stream) as file:
                 return tiff.bands_of(file)
@@ -48,18 +49,27 @@ def bands_of(source: Source) -> int | None:
         return 1 if is_deep(image) else None
 
 
-def size(source: Source) -> tuple[int, int]:
+def size(source: Source, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Width and height of an image as it is stored, from its header alone."""
     with named(source), stream_of(source) as stream:
         start = stream.read(8)
         if start.startswith(npy.MAGIC):
-            height, width, _ = _last_bands(npy.header(stream)[0])
+            height, width, _ = last_bands(npy.header(stream)[0])
             return width, height
         if start.startswith(tiff.MAGIC) and not tiff.is_for_pillow(source):
             with tiff.opened(stream) as file:
                 return file.pages[0].imagewidth, file.pages[0].imagelength
-    with opened(source, decode=False) as image:
+    with opened(source, max_pixels=max_pixels, decode=False) as image:
         return image.size
+
+
+def resolution(source: Source) -> float | None:
+    """How many metres a pixel is on the ground, from a GeoTIFF's header; None of other files."""
+    with named(source), stream_of(source) as stream:
+        if not stream.read(8).startswith(tiff.MAGIC) or tiff.is_for_pillow(source):
+            return None
+        with tiff.opened(stream) as file:
+            return tiff.resolution(file)
 
 
 def read_bands(source: Source, bands: int | None = None, *, max_pixels: int = MAX_PIXELS) -> Floats:
@@ -88,7 +98,7 @@ def read_bands(source: Source, bands: int | None = None, *, max_pixels: int = MA
     with named(source), stream_of(source) as stream:
         start = stream.read(8)
         if start.startswith(npy.MAGIC):
-            height, width, _ = _last_bands(npy.header(stream)[0], bands)
+            height, width, _ = last_bands(npy.header(stream)[0], bands)
             bounded(width, height, max_pixels)
             return as_bands(npy.load(stream, tiff.MOST_BYTES), bands)
         if start.startswith(tiff.MAGIC):
@@ -107,7 +117,7 @@ def as_bands(values: NDArray[Any], bands: int | None = None) -> Floats:
     >>> as_bands(np.zeros((4, 20, 30), np.uint16)).shape
     (20, 30, 4)
     """
-    height, width, found = _last_bands(values.shape, bands)
+    height, width, found = last_bands(values.shape, bands)
     if values.ndim == 3 and values.shape != (height, width, found):
         values = np.moveaxis(values, 0, 2)
     return _measured(values.reshape(height, width, found), bands)
@@ -128,25 +138,27 @@ def preview(photo: NDArray[Any], ranges: Ranges | None) -> NDArray[np.uint8]:
     return grey
 
 
-def resized(photo: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+def resized(photo: NDArray[Any], size: tuple[int, int], box: Box | None = None) -> NDArray[Any]:
     """Return a photo, H x W x B of bytes or floats, at another size (rows, columns).
 
-    Antialiased, as Pillow's `Image.resize` with `Resampling.BILINEAR`.
+    Antialiased, as Pillow's `Image.resize` with `Resampling.BILINEAR`; of a part of the photo where
+    `box` is given: the rows and columns at which it begins and ends. The pixels around it count.
     """
-    to, how = size[::-1], Image.Resampling.BILINEAR
     photo = np.ascontiguousarray(photo)
-    if photo.dtype == np.uint8 and photo.shape[2] == 3:
-        return np.array(Image.fromarray(photo).resize(to, how))
+    corners = None if box is None else (box[1], box[0], box[3], box[2])
 
     def shrunk(band: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(Image.fromarray(np.ascontiguousarray(band)).resize(to, how))
+        image = Image.fromarray(np.ascontiguousarray(band))
+        return np.array(image.resize(size[::-1], Image.Resampling.BILINEAR, corners))
 
+    if photo.dtype == np.uint8 and photo.shape[2] == 3:
+        return shrunk(photo)
     missing = np.isnan(photo)
     if not missing.any():
         return np.stack([shrunk(band) for band in np.moveaxis(photo, 2, 0)], axis=2)
     # Pixels that were not measured have no weight.
-    weights = resized((~missing).astype(np.float32), size)
-    values = resized(np.where(missing, np.float32(0), photo), size)
+    weights = resized((~missing).astype(np.float32), size, box)
+    values = resized(np.where(missing, np.float32(0), photo), size, box)
     return np.where(
         weights > _LEAST_WEIGHT, values / np.maximum(weights, _LEAST_WEIGHT), np.float32(np.nan)
     )
@@ -157,8 +169,8 @@ def kind_of(bands: int | None) -> str:
     return "pictures" if bands is None else f"measurements in {bands} band{'s' * (bands != 1)}"
 
 
-def _last_bands(shape: tuple[int, ...], bands: int | None = None) -> tuple[int, int, int]:
-    """Height, width and bands of a photo of this shape."""
+def last_bands(shape: tuple[int, ...], bands: int | None = None) -> tuple[int, int, int]:
+    """Height, width and bands of a photo of this shape, by the rule of `as_bands`."""
     if len(shape) == 2 and 0 not in shape:
         return (*shape, 1)
     if len(shape) != 3 or 0 in shape:

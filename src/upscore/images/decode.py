@@ -115,14 +115,15 @@ def bounded(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageError(
             f"{width} x {height} pixels, more than the limit of {max_pixels:,}; "
-            "shrink it, or raise the limit (max_pixels) if the file can be trusted"
+            "label it by windows (upscore predict --tile auto), shrink it, or raise the limit "
+            "(max_pixels) if the file can be trusted"
         )
 
 
 def rgb(image: Image.Image) -> NDArray[np.uint8]:
     """The pixels of a Pillow image of any mode as uint8 H x W x 3, transparent parts white."""
     if is_deep(image):
-        grey = _to_8_bits(np.asarray(image))
+        grey = to_8_bits(np.asarray(image))
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -136,7 +137,7 @@ def is_deep(image: Image.Image) -> bool:
     return image.mode[0] in "IF"
 
 
-def _to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+def to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Grey values of 16 bits (or floats of 0..1) as 0..255; Pillow itself would clip them."""
     top = 1.0 if values.dtype.kind == "f" else 65535.0
     if not (values.min() >= 0 and values.max() <= top):

@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from io import BufferedIOBase, BufferedReader, RawIOBase
+from math import cos, hypot, inf, radians
 from typing import IO, Any, cast
 
 import numpy as np
@@ -12,10 +13,13 @@ from upscore.images import decode
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MOST_BYTES = 4 << 30  # of a file's values
-_ALPHA = (1, 2)  # of ExtraSamples: transparency, not a band
+ALPHA = (1, 2)  # of ExtraSamples: transparency, not a band
 _COLOURS = {"RGB": 3, "YCBCR": 3, "CIELAB": 3, "SEPARATED": 4}  # by photometric interpretation
 _BAND_AXES = "SCQ"  # of tifffile: samples, else channels, else what has no name
 _NODATA = 42113  # GDAL's tag: the value of pixels that were not measured
+_PROJECTED, _GEOGRAPHIC, _METRE = 1, 2, 9001  # of GeoTIFF's keys
+_UNITS = {_METRE: 1.0, 9002: 0.3048, 9003: 1200 / 3937}  # the feet of the world and of the US
+_METRES_A_DEGREE = 111_320.0  # along a meridian
 _ADD = "pip install 'upscore[bands]'"
 
 
@@ -66,7 +70,7 @@ def bands_of(file: Any) -> int | None:
     bands = 1 if place is None else int(image.shape[place])
     if page.bitspersample > 8 or page.sampleformat != 1 or page.samplesperpixel < bands:
         return bands
-    colours = bands - sum(extra in _ALPHA for extra in page.extrasamples)
+    colours = bands - sum(extra in ALPHA for extra in page.extrasamples)
     return None if colours in (1, _COLOURS.get(page.photometric.name)) else bands
 
 
@@ -92,7 +96,7 @@ def read(file: Any, max_pixels: int) -> NDArray[Any]:
     first = tuple(slice(None) if i in order else 0 for i in range(len(axes)))
     values = _decoded(image)[first].transpose([sorted(order).index(axis) for axis in order])
     values = values.reshape(height, width, -1)
-    missing = _nodata(page)
+    missing = nodata(page)
     return values if missing is None else np.where(values == missing, np.nan, values)
 
 
@@ -107,7 +111,7 @@ def _decoded(image: Any) -> NDArray[Any]:
     return values
 
 
-def _nodata(page: Any) -> float | None:
+def nodata(page: Any) -> float | None:
     """The value of pixels that were not measured, where a TIFF file names one of its own type."""
     tag = page.tags.get(_NODATA)
     text = "" if tag is None else str(tag.value).strip("\0 ")
@@ -115,3 +119,42 @@ def _nodata(page: Any) -> float | None:
         return float(np.array(text).astype(page.dtype)) if text else None
     except (ValueError, OverflowError):
         return None
+
+
+def resolution(file: Any) -> float | None:
+    """How many metres a pixel of a GeoTIFF is on the ground, where its unit is known.
+
+    In degrees, that is along a row, halfway down.
+    """
+    page = file.pages[0]
+    try:
+        tags = page.geotiff_tags or {}
+        return _side(tags, page.imagelength)
+    except (
+        ArithmeticError,
+        IndexError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # tags that make no sense
+        return None
+
+
+def _side(tags: dict[str, Any], height: int) -> float | None:
+    """Metres of a step along a row, by GeoTIFF's tags."""
+    rows = np.reshape(tags.get("ModelTransformation", np.zeros((4, 4))), (4, 4)).tolist()
+    if "ModelPixelScale" in tags:
+        across, down, _ = tags["ModelPixelScale"]
+        _, row, _, _, y, _ = tags["ModelTiepoint"][:6]
+        rows = [[across, 0, 0, 0], [0, -down, 0, y + down * row]]
+    (a, _, _, _), (d, e, _, f) = rows[:2]
+    kind = int(tags["GTModelTypeGeoKey"])
+    if kind == _GEOGRAPHIC:
+        latitude = radians(f + e * height / 2)
+        side = hypot(a * cos(latitude), d) * _METRES_A_DEGREE
+    elif kind == _PROJECTED:
+        # Without a unit of its own, a system has that of its number, nearly always metres.
+        side = hypot(a, d) * _UNITS[int(tags.get("ProjLinearUnitsGeoKey", _METRE))]
+    else:
+        return None
+    return side if 0 < side < inf else None

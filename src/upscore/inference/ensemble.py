@@ -37,24 +37,24 @@ class Ensemble(Segmenter):
         _check_classes(members, names or [f"model {i}" for i, _ in enumerate(members, 1)])
         spec = min((member.spec for member in members), key=lambda spec: spec.stride)
         super().__init__(spec, _Engines(members))
-        self._members = tuple(members)
+        self.voters = tuple(members)
 
     @property
     def members(self) -> tuple[Segmenter, ...]:
         """The models, those of an ensemble within this one each for itself."""
-        return tuple(one for member in self._members for one in member.members)
+        return tuple(one for member in self.voters for one in member.members)
 
     def at(self, long_side: int | None) -> "Ensemble":
         """Return these models with photos resized to one long side for all of them, or not."""
-        return Ensemble([member.at(long_side) for member in self._members])
+        return Ensemble([member.at(long_side) for member in self.voters])
 
     def with_tta(self, tta: Tta) -> "Ensemble":
         """Return these models, each with this test-time augmentation."""
-        return Ensemble([member.with_tta(tta) for member in self._members])
+        return Ensemble([member.with_tta(tta) for member in self.voters])
 
     def coarse(self, photos: Photos) -> Coarse:
         """Return the scores of photos that `labels` are made of, on the finest member's grid."""
-        found = [member.coarse(photos) for member in self._members]
+        found = [member.coarse(photos) for member in self.voters]
         return fused(sorted(found, key=lambda coarse: prod(coarse.cells), reverse=True))
 
 

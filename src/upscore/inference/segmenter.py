@@ -1,6 +1,6 @@
 """A model in use: what it knows, and an engine that runs its network."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Protocol
@@ -33,6 +33,16 @@ class Engine(Protocol):
         """Coarse scores N x C x H/s x W/s of photos N x H x W x B, H and W multiples of 32."""
 
 
+class PoolingEngine(Engine, Protocol):
+    """An engine that can hold fixed what the network's global poolings find."""
+
+    def pooled(self, photos: Photos) -> tuple[Any, ...]:
+        """What each mean over all rows and columns of the photos finds; () where there is none."""
+
+    def scores(self, photos: Photos, pooled: Sequence[Any] = ()) -> Any:
+        """As of any engine; with `pooled`, the network takes that instead of its own poolings."""
+
+
 class Segmenter:
     """A model in use: its `Spec` and an engine that turns photos into coarse class scores.
 
@@ -48,7 +58,7 @@ class Segmenter:
     """
 
     def __init__(self, spec: Spec, engine: Engine, tta: Augmentation = ALONE) -> None:
-        self.spec, self.engine, self._tta = spec, engine, tta
+        self.spec, self.engine, self.augmentation = spec, engine, tta
 
     @property
     def members(self) -> tuple["Segmenter", ...]:
@@ -58,13 +68,15 @@ class Segmenter:
     @property
     def tta(self) -> str:
         """The test-time augmentation, as `with_tta` takes it, or "none"."""
-        return " or ".join(dict.fromkeys(str(member._tta) for member in self.members))
+        return " or ".join(dict.fromkeys(str(member.augmentation) for member in self.members))
 
     def at(self, long_side: int | None) -> "Segmenter":
         """Return this model with photos resized to another long side for the network, or not."""
         if long_side is not None and long_side < 1:
             raise ArgumentError(f"long_side must be at least 1 pixel or None, not {long_side}")
-        return Segmenter(replace(self.spec, long_side=long_side, zoom=1.0), self.engine, self._tta)
+        return Segmenter(
+            replace(self.spec, long_side=long_side, zoom=1.0), self.engine, self.augmentation
+        )
 
     def with_tta(self, tta: Tta) -> "Segmenter":
         """Return this model with test-time augmentation: several views of a photo, one answer.
@@ -109,13 +121,13 @@ class Segmenter:
         Those of the photos as the spec and `tta` want them shown; of several scales, on the grid of
         the one nearest to 1.
         """
-        _check(photos, self.spec)
+        check_photos(photos, self.spec)
         return fused(self._views(photos))
 
     def _views(self, photos: Photos) -> Iterator[Coarse]:
         """The scores of each view, first that on whose grid all are brought."""
         height, width = photos.shape[1:3]
-        for scale in sorted(self._tta.scales, key=lambda scale: abs(scale - 1)):
+        for scale in sorted(self.augmentation.scales, key=lambda scale: abs(scale - 1)):
             shown = self.resized(photos, scale)
             # Resized photos are covered by their scores exactly, whatever the ratio of the sizes.
             stride = self.spec.stride if shown is photos else None
@@ -130,24 +142,34 @@ class Segmenter:
             photos = np.pad(photos, ((0, 0), (0, down), (0, right), (0, 0)), mode="edge")
         stride = self.spec.stride
         cells = np.s_[..., : -(-height // stride), : -(-width // stride)]
-        for axes in self._tta.mirrors:
-            if not axes:
-                yield self._scores(photos)[cells]
-                continue
-            # The padding is mirrored too, to the other side: so the cells of both images coincide.
-            scores = self._scores(np.flip(photos, axes))
-            scores = framework(scores).numpy(scores)
-            yield np.flip(scores, tuple(axis + 1 for axis in axes))[cells]
+        for axes in self.augmentation.mirrors:
+            # The padding is mirrored too, to the other side: so the cells of all images coincide.
+            yield self.seen(photos, axes)[cells]
 
-    def _scores(self, photos: Photos) -> Any:
-        """The engine's scores of photos that need no padding."""
-        scores = self.engine.scores(np.ascontiguousarray(photos))
+    def seen(self, photos: Photos, axes: tuple[int, ...] = (), pooled: Sequence[Any] = ()) -> Any:
+        """The scores of photos that need no padding, seen mirrored along `axes`, mirrored back.
+
+        pooled: what the network's global poolings find, of an engine that can be given it.
+        """
+        given = (pooled,) if pooled else ()
+        scores = self.engine.scores(np.ascontiguousarray(np.flip(photos, axes)), *given)
         if scores.shape[1] != len(self.spec.class_names):
             raise CheckpointError(
                 f"the network gives scores of {scores.shape[1]} classes, and the model names "
                 f"{len(self.spec.class_names)}: its files do not belong together"
             )
-        return scores
+        if not axes:
+            return scores
+        return np.flip(framework(scores).numpy(scores), tuple(axis + 1 for axis in axes))
+
+    def pooled(self, photos: Photos, axes: tuple[int, ...] = ()) -> tuple[Any, ...]:
+        """What the network's global poolings find in the photos that `seen` shows it.
+
+        () where it has none, or an engine that cannot tell.
+        """
+        find = getattr(self.engine, "pooled", None)
+        found: tuple[Any, ...] = find(np.ascontiguousarray(np.flip(photos, axes))) if find else ()
+        return found
 
     def labels(self, photos: Photos) -> Bytes:
         """Return the labels of a photo (H x W x 3 or B) or of photos of one size (N x H x W x ...).
@@ -186,7 +208,7 @@ class Segmenter:
         return np.stack([images.resized(photo, (height, width)) for photo in photos])
 
 
-def _check(photos: Photos, spec: Spec) -> None:
+def check_photos(photos: Photos, spec: Spec) -> None:
     """Raise ArgumentError unless these are photos as the model takes them."""
     dtype, bands = ("uint8", 3) if spec.bands is None else ("float32", spec.bands)
     if photos.dtype != dtype or photos.ndim != 4 or photos.shape[3] != bands or not photos.size:

@@ -16,12 +16,29 @@ from typing import Any
 
 from upscore.kernels.launch import Kernel
 
+_limit: int | None = None
+
+
+def limit_threads(threads: int) -> None:
+    """Let kernels, engines and torch, loaded or not yet, have so many threads in this process.
+
+    For processes that share a machine; it comes before anything that makes threads.
+    """
+    global _limit
+    _limit = threads
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    torch = sys.modules.get("torch")
+    if torch is not None:  # by the script, which a spawned process has imported before
+        torch.set_num_threads(threads)
+
 
 def thread_count() -> int:
-    """Torch's thread count where torch is loaded, else the cores this process may use."""
+    """Torch's thread count where torch is loaded, else the limit or the cores of this process."""
     torch = sys.modules.get("torch")
     if torch is not None:
         return int(torch.get_num_threads())
+    if _limit is not None:
+        return _limit
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

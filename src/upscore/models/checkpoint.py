@@ -11,7 +11,8 @@ checkpoint: a kill at any moment leaves the old or the new.
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,6 +64,24 @@ def read_checkpoint(source: str | Path = "bundled") -> Checkpoint:
         except ArgumentError as error:
             raise CheckpointError(f"{graph} is refused: {error}") from error
     return Checkpoint(folder, spec, weights, graph)
+
+
+def identity_of(model: str | PathLike[str] | Sequence[str | PathLike[str]]) -> str:
+    """What tells a model from all others: the SHA-256 of its model.json, of each of an ensemble.
+
+    model.json names weights and graph by their hashes, so this is of all that a model is; none of
+    them is read.
+
+    Raises CheckpointError where there is no model.
+
+    >>> len(identity_of("bundled")), len(identity_of(["bundled", "bundled"]))
+    (64, 129)
+    """
+    if isinstance(model, str | PathLike):
+        path = _folder(Path(model) if isinstance(model, PathLike) else model) / "model.json"
+        read_description(path)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return " ".join(map(identity_of, model))
 
 
 def read_description(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from upscore.errors import ArgumentError
+from upscore.models.protobuf import fields_of, message_in
 
 # Field numbers of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto): in which
 # message, which fields hold messages that may hold tensors.
@@ -24,8 +25,6 @@ _REFUSED = {"Model": {20}, "Graph": {15}, "Attribute": {22, 23}}
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of a Tensor
 _KEY, _VALUE = 1, 2  # of an entry of its external data
 _DEEPEST = 32  # graphs within graphs: a longer chain is no network
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def check_external_data(graph: bytes, weights: Path) -> None:
@@ -60,21 +59,21 @@ def _tensors(message: memoryview, of: str, depth: int) -> Iterator[dict[str, str
     if of == "Tensor":
         yield _external(message)
         return
-    for number, value in _fields(message):
+    for number, value in fields_of(message):
         if number in _REFUSED.get(of, ()):
             raise ArgumentError(f"field {number} of a {of} is not allowed")
         inside = _INSIDE[of].get(number)
         if inside is not None:
-            yield from _tensors(_message(value), inside, depth + 1)
+            yield from _tensors(message_in(value), inside, depth + 1)
 
 
 def _external(tensor: memoryview) -> dict[str, str]:
     """The key-value entries that say where a tensor is kept; empty if within the graph."""
     entries: dict[str, str] = {}
     outside = False
-    for number, value in _fields(tensor):
+    for number, value in fields_of(tensor):
         if number == _EXTERNAL_DATA:
-            pair = {n: bytes(_message(v)).decode() for n, v in _fields(_message(value))}
+            pair = {n: bytes(message_in(v)).decode() for n, v in fields_of(message_in(value))}
             key = pair.get(_KEY, "")
             if key in entries:
                 raise ArgumentError(f"external data with two entries {key!r}")
@@ -84,45 +83,3 @@ def _external(tensor: memoryview) -> dict[str, str]:
     if outside and not entries:
         raise ArgumentError("a tensor kept outside that does not say where")
     return entries
-
-
-def _message(value: memoryview | int) -> memoryview:
-    if isinstance(value, int):
-        raise ArgumentError("it is no ONNX graph: a number where a message was expected")
-    return value
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """The field numbers and values of a message; IndexError where it is cut short."""
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        number, wire = tag >> 3, tag & 7
-        if not 0 < tag < 1 << 32:  # parsers disagree about longer ones
-            raise ArgumentError(f"it is no ONNX graph: tag {tag}")
-        if wire == _VARINT:
-            value, at = _varint(message, at)
-            yield number, value
-            continue
-        if wire == _BYTES:
-            size, at = _varint(message, at)
-        elif wire in (_FIXED64, _FIXED32):
-            size = 8 if wire == _FIXED64 else 4
-        else:
-            raise ArgumentError(f"it is no ONNX graph: wire type {wire}")
-        if at + size > len(message):
-            raise ArgumentError("it is no ONNX graph: cut short")
-        yield number, message[at : at + size]
-        at += size
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and the place after it."""
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ArgumentError("it is no ONNX graph: a number of more than 64 bits")

@@ -18,6 +18,7 @@ MOST_PIXELS_A_SIDE = 100_000
 MOST_CHANNELS = 4096
 MOST_VALUE = 1e30  # of a band
 LEAST_ZOOM, MOST_ZOOM = 0.001, 16
+MOST_RESOLUTION = 1e5  # metres a pixel: weather satellites see some thousand
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Spec:
     from low to high. `palette` has one RGB colour a class; `card` is free: the data, the
     recipe, the scores and the limits, and the class mapping it was trained with. A network knows
     things at the size at which it was trained, so photos are resized for it: the longer side to
-    `long_side` pixels or, where that is None, both sides by the factor `zoom`.
+    `long_side` pixels or, where that is None, both sides by the factor `zoom`. `resolution` is how
+    many metres a pixel of these photos was on the ground, where most of them told.
     """
 
     architecture: str
@@ -44,6 +46,7 @@ class Spec:
     long_side: int | None = None
     zoom: float = 1.0
     ranges: tuple[tuple[float, float], ...] | None = None
+    resolution: float | None = None
 
     @property
     def bands(self) -> int | None:
@@ -62,7 +65,8 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
     Raises ArgumentError naming the field, what was found and what was expected.
     """
     expected = {f.name for f in fields(Spec)}
-    values = {"zoom": 1.0, "ranges": None} | dict(values)  # models of before have neither
+    # Models of before do not have all.
+    values = {"zoom": 1.0, "ranges": None, "resolution": None} | dict(values)
     if values.keys() != expected:
         missing, extra = expected - values.keys(), values.keys() - expected
         raise ArgumentError(f"missing fields {sorted(missing)}, unknown fields {sorted(extra)}")
@@ -88,6 +92,9 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
     zoom = values["zoom"]
     good = isinstance(zoom, float | int) and LEAST_ZOOM <= zoom <= MOST_ZOOM
     _expect(good, "zoom", zoom, f"a number from {LEAST_ZOOM} to {MOST_ZOOM}")
+    resolution = values["resolution"]
+    good = resolution is None or (_is_number(resolution) and 0 < resolution <= MOST_RESOLUTION)
+    _expect(good, "resolution", resolution, f"null or metres up to {MOST_RESOLUTION:g}")
     architecture = values["architecture"]
     known = isinstance(architecture, str) and architecture in STRIDES
     _expect(known, "architecture", architecture, f"one of {', '.join(STRIDES)}")
@@ -113,6 +120,7 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
         long_side=long_side,
         zoom=float(zoom),
         ranges=ranges,
+        resolution=None if resolution is None else float(resolution),
     )
 
 
@@ -123,7 +131,7 @@ def _ranges(values: Mapping[str, Any]) -> tuple[tuple[float, float], ...] | None
     pairs = _items(values, "ranges", (list, tuple))
     _expect(1 <= len(pairs) <= MOST_CHANNELS, "ranges", pairs, f"1 to {MOST_CHANNELS} pairs")
     for pair in pairs:
-        numbers = all(isinstance(n, int | float) and not isinstance(n, bool) for n in pair)
+        numbers = all(map(_is_number, pair))
         good = numbers and len(pair) == 2 and -MOST_VALUE <= pair[0] < pair[1] <= MOST_VALUE
         _expect(good, "ranges", pair, "two numbers, the first the lower one")
     return tuple((float(low), float(high)) for low, high in pairs)
@@ -145,6 +153,10 @@ def _is_mapping(value: Any) -> bool:
         isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
         for names in value.values()
     )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _whole(value: Any, least: int, most: int) -> bool:

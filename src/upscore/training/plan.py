@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from upscore import images
 from upscore.data import Dataset, Patterns, Survey
 from upscore.data.classes import read_mapping
 from upscore.data.ranges import Normalisation
@@ -41,6 +42,7 @@ class Plan:
         split: how the two were found, in words.
         seconds: how long it will take on this machine.
         advice: what else might be tried.
+        resolution: metres a pixel of most photos; None where they do not tell.
     """
 
     recipe: Recipe
@@ -50,6 +52,7 @@ class Plan:
     split: str
     seconds: float
     advice: tuple[str, ...] = ()
+    resolution: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -78,6 +81,8 @@ class Plan:
         table.add_row("photos", f"{len(self.training)} + {held}", escape(self.split))
         if self.training.normalisation:
             table.add_row("bands", *_bands(self.training.normalisation))
+        if self.resolution:
+            table.add_row("ground", f"{self.resolution:g} m a pixel", "the median of the photos")
         for field in fields(Recipe):
             if field.name in self.reasons:
                 value = str(getattr(self.recipe, field.name))
@@ -170,7 +175,7 @@ def plan(
     timed: dict[str, Any] = {"fixed": fixed, "workers": workers}
     made, reasons, estimate = fitted(made, reasons, spec, training, validation, until, **timed)
     advice = _advice(made, training, "encoder" in fixed)
-    return Plan(made, reasons, training, validation, split, estimate, advice)
+    return Plan(made, reasons, training, validation, split, estimate, advice, spec.resolution)
 
 
 def spec_of(recipe: Recipe, survey: Survey) -> Spec:
@@ -192,6 +197,7 @@ def spec_of(recipe: Recipe, survey: Survey) -> Spec:
         long_side=None if recipe.long_side is None else round(recipe.long_side * middle),
         zoom=round(middle, 3) if recipe.long_side is None else 1.0,
         ranges=ranges,
+        resolution=_resolution(survey),
         card={
             "data": data.root.resolve().name,
             "photos": len(data),
@@ -200,6 +206,13 @@ def spec_of(recipe: Recipe, survey: Survey) -> Spec:
         },
     )
     return spec_from(json.loads(json.dumps(asdict(spec))))  # what could not be loaded is said now
+
+
+def _resolution(survey: Survey) -> float | None:
+    """Metres a pixel of the photos, the median; None unless most of them tell."""
+    found = [images.resolution(sample.image) for sample in survey.dataset.samples]
+    known = sorted(filter(None, found))
+    return known[len(known) // 2] if len(known) > len(found) / 2 else None
 
 
 def _base(recipe: str | Recipe | None) -> Recipe | None:
