@@ -28,11 +28,21 @@ ROOMS = (
     {"__init__"},
     {"__main__"},
 )
-LEAVES = {"images": {"errors", "io"}, "data": {"errors", "io", "images"}}
+LEAVES = {
+    "images": {"errors", "io"},
+    "data": {"errors", "io", "images"},
+    "rasters": {"errors", "io", "images"},
+}
 # Heavy or special libraries, and the only files and folders that may import them.
 ONLY_IN = {
     "timm": {"models/encoder.py", "models/folding.py", "models/pretrained.py"},
-    "tifffile": {"images/tiff.py"},
+    "tifffile": {"images/tiff.py", "rasters/readers"},
+    "rasterio": {"rasters"},
+    "zarr": {"rasters"},
+    "openslide": {"rasters"},
+    "pyogrio": {"rasters"},
+    "av": {"prediction/video"},
+    "ray": {"prediction/ray.py"},
     "numba": {"kernels"},
     "llvmlite": {"kernels"},
     "triton": {

@@ -179,8 +179,9 @@ def test_bad_files_are_reported_and_the_rest_goes_on(model, tmp_path):
     assert [Path(r["file"]).name for r in summary.ok] == ["good.jpg", "zoo.webp"]
     errors = {Path(r["file"]).name: r["error"] for r in summary.failed}
     assert {name: error.partition(": ")[2] for name, error in errors.items()} == {
-        "bomb.png": "3000 x 3000 pixels, more than the limit of 1,000,000; shrink it, or raise "
-        "the limit (max_pixels) if the file can be trusted",
+        "bomb.png": "3000 x 3000 pixels, more than the limit of 1,000,000; label it by windows "
+        "(upscore predict --tile auto), shrink it, or raise the limit (max_pixels) if the file can "
+        "be trusted",
         "empty.jpg": "the file is empty (0 bytes); copy it again from its source",
         "gone.jpg": "no such file",
         "text.png": errors["text.png"].partition(": ")[2],
@@ -199,8 +200,8 @@ def test_bad_files_are_reported_and_the_rest_goes_on(model, tmp_path):
         assert share == pytest.approx(good["pixels"][name] / 1200)
     everything = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
     assert everything == [
-        *("labels/good.png", "labels/zoo.png", "overlays/good.jpg", "overlays/zoo.jpg"),
-        "summary.json",
+        *("labels/good.png", "labels/zoo.png", "manifest.jsonl"),
+        *("overlays/good.jpg", "overlays/zoo.jpg", "summary.json"),
     ]
 
 

@@ -1,29 +1,30 @@
 """Many photos, from files to files."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from itertools import starmap
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
 from upscore import images
-from upscore.errors import ArgumentError, ImageError, MissingPackageError
+from upscore.errors import ArgumentError
 from upscore.inference.engines import EngineName, Precision
 from upscore.inference.load import LongSide, Models, name_of
 from upscore.inference.segmenter import Segmenter
 from upscore.inference.tta import Tta
 from upscore.io.atomic import make_folder, write_json
-from upscore.io.read_ahead import map_ahead
+from upscore.kernels.threads import thread_count
+from upscore.models.checkpoint import identity_of
 from upscore.prediction.listing import named_photos
-from upscore.prediction.prediction import Prediction
+from upscore.prediction.manifest import Manifest, state
 from upscore.prediction.predictor import Predictor
+from upscore.prediction.steps import Steps
+from upscore.prediction.workers import on_processes
+from upscore.version import __version__
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Summary:
         return tuple(record for record in self.files if "error" not in record)
 
     @property
+    def skipped(self) -> tuple[dict[str, Any], ...]:
+        """Records of the photos among them that an earlier run had labelled."""
+        return tuple(record for record in self.files if "skipped" in record)
+
+    @property
     def failed(self) -> tuple[dict[str, Any], ...]:
         """Records of the files that could not be: their `file` and `error`."""
         return tuple(record for record in self.files if "error" in record)
@@ -52,6 +58,7 @@ class Summary:
             "class_names": list(self.class_names),
             "ok": len(self.ok),
             "failed": len(self.failed),
+            "skipped": len(self.skipped),
             "seconds": self.seconds,
             "files": list(self.files),
         }
@@ -68,9 +75,13 @@ def predict_files(
     long_side: LongSide = "trained",
     tta: Tta = (),
     max_pixels: int = images.MAX_PIXELS,
+    jobs: int = 1,
+    resume: bool = False,
     progress: bool = True,
 ) -> Summary:
     """Label photos and write `out/labels/*.png`, `out/overlays/*.jpg` and `out/summary.json`.
+
+    `out/manifest.jsonl` says, while the run goes on, which files are done.
 
     Reading, the network and writing overlap; a handful of photos is in memory at any time. A file
     that cannot be used is recorded and the rest goes on.
@@ -79,86 +90,84 @@ def predict_files(
         paths: files, folders (searched all the way down) and glob patterns.
         out: folder for the results; existing ones are replaced.
         model, engine, device, precision, long_side, tta, max_pixels: as for `Predictor`.
+        jobs: processes, which share the cores. With 2 or more, a photo whose process dies (a crash
+            of a decoder, no memory) is tried twice and recorded as failed, and the rest goes on;
+            scripts need `if __name__ == "__main__":`, as of all spawned processes.
+        resume: leave out the photos that a run with the same model and options has finished there,
+            unless they or their results have changed.
         progress: show a progress bar on standard error.
 
     Raises:
-        ArgumentError: no path was given.
+        ArgumentError: no path was given, or `jobs` or `resume` with a `Segmenter`.
+        RunError: a process could not start.
         CheckpointError: the model cannot be loaded.
         OutputError: `out` cannot be written.
     """
     out = Path(out)
     started = time.perf_counter()
-    predictor = Predictor(
-        model,
-        engine=engine,
-        device=device,
-        precision=precision,
-        long_side=long_side,
-        tta=tta,
-        max_pixels=max_pixels,
-    )
+    if jobs < 1:
+        raise ArgumentError(f"jobs must be at least 1 process, not {jobs}")
+    if isinstance(model, Segmenter) and (jobs > 1 or resume):
+        raise ArgumentError("jobs and resume need a model's folder, not a Segmenter")
+    options: dict[str, Any] = {
+        "model": model,
+        "engine": engine,
+        "device": device,
+        "precision": precision,
+        "long_side": long_side,
+        "tta": tta,
+        "max_pixels": max_pixels,
+    }
+    predictor = Predictor(**options)
     named = list(named_photos(paths, out))
     if not named:
         raise ArgumentError("no photos were given: name files, folders or patterns such as *.jpg")
     make_folder(out)
 
-    def read(job: _Job) -> None:
-        if job.path.is_dir():
-            raise ImageError(f"{job.path}: there is no photo in this folder")
-        job.photo = predictor.read(job.path)
-
-    def label(job: _Job) -> None:
-        job.prediction = predictor(job.photo)
-
-    def write(job: _Job) -> None:
-        labels, picture = job.prediction.save(out, job.name)
-        job.record |= _areas(job.prediction)
-        job.record["labels"] = labels.relative_to(out).as_posix()
-        job.record["overlay"] = picture.relative_to(out).as_posix()
-
-    work = map_ahead(partial(_step, read), starmap(_Job, named))
-    work = map_ahead(partial(_step, write), map(partial(_step, label), work))
     console = Console(stderr=True)
-    shown = track(work, "Predicting", len(named), console=console, disable=not progress)
-    records = tuple(job.record | {"seconds": job.seconds} for job in shown)
+    manifest = None
+    if not isinstance(model, Segmenter):
+        manifest = Manifest(out, _made_with(model, predictor, device, long_side), resume=resume)
+        if manifest.stale:
+            console.print(f"{out}: made with another model or other options, all is done again")
+    found: dict[str, dict[str, Any]] = {}
+    if resume and manifest is not None:
+        done = ((name, manifest.finished(path, name)) for path, name in named)
+        found = {name: record | {"skipped": True} for name, record in done if record is not None}
+    todo = [(path, name) for path, name in named if name not in found]
+    before = {name: state(path) for path, name in todo}
+
+    def work() -> Iterator[tuple[str, dict[str, Any]]]:
+        if jobs == 1:
+            for job in Steps(predictor, out).overlapping(todo):
+                yield job.name, job.result
+        else:
+            threads = max(1, thread_count() // jobs)
+            for (_, name), record in on_processes(todo, out, options, jobs, threads):
+                yield name, record
+
+    for name, record in track(
+        work(), "Predicting", len(todo), console=console, disable=not progress
+    ):
+        found[name] = record
+        if manifest is not None:
+            manifest.add(name, before[name], record)
     spec = predictor.segmenter.spec
+    records = tuple(found[name] for _, name in named)
     summary = Summary(name_of(model), spec.class_names, records, time.perf_counter() - started)
     write_json(out / "summary.json", summary.to_dict())
     return summary
 
 
-class _Job:
-    """A photo on its way through the stages, and what becomes its line in the summary."""
-
-    photo: NDArray[Any]
-    prediction: Prediction
-
-    def __init__(self, path: Path, name: str) -> None:
-        self.path, self.name = path, name
-        self.record: dict[str, Any] = {"file": str(path)}
-        self.seconds: dict[str, float] = {}
-
-
-def _step(stage: Callable[[_Job], None], job: _Job) -> _Job:
-    """Run and time one stage of a job that has not failed; what a photo causes stays its own."""
-    if "error" in job.record:
-        return job
-    start = time.perf_counter()
-    try:
-        stage(job)
-    except (ImageError, MissingPackageError, MemoryError) as error:
-        reason = str(error) or type(error).__name__
-        job.record["error"] = reason if str(job.path) in reason else f"{job.path}: {reason}"
-    job.seconds[stage.__name__] = round(time.perf_counter() - start, 4)
-    return job
-
-
-def _areas(prediction: Prediction) -> dict[str, Any]:
-    """Size and area per class, as shares and in pixels, for the summary."""
-    height, width = prediction.labels.shape
-    areas = prediction.areas
+def _made_with(
+    model: Models, predictor: Predictor, device: str | None, long_side: LongSide
+) -> dict[str, Any]:
+    """What results depend on besides the photo."""
     return {
-        "size": [width, height],
-        "areas": areas,
-        "pixels": {name: round(share * width * height) for name, share in areas.items()},
+        "upscore": __version__,
+        "model": identity_of(model),
+        "engine": predictor.segmenter.engine.name,
+        "device": device,
+        "long_side": long_side,
+        "tta": predictor.segmenter.tta,
     }

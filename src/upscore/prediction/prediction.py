@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from upscore.images import overlay
-from upscore.io.atomic import make_folder, replacing
+from upscore.io.atomic import make_folder, write_bytes
 
 _JPEG_SIDE = 65_500  # the longest side that a JPEG can have, in round numbers
 
@@ -50,12 +51,26 @@ class Prediction:
 
         The overlay of a photo too long for JPEG is a PNG.
         """
-        picture = self.overlay()
-        suffix = "jpg" if max(picture.size) <= _JPEG_SIDE else "png"
+        suffix, picture = self.encoded_overlay()
         labels_path = Path(folder, "labels", f"{name}.png")
         picture_path = Path(folder, "overlays", f"{name}.{suffix}")
-        for path, image in ((labels_path, self.label_image()), (picture_path, picture)):
+        for path, content in ((labels_path, self.encoded_labels()), (picture_path, picture)):
             make_folder(path.parent)
-            with replacing(path) as temporary:
-                image.save(temporary, quality=90, subsampling=0)
+            write_bytes(path, content)
         return labels_path, picture_path
+
+    def encoded_labels(self) -> bytes:
+        """The labels as the bytes of a palette PNG."""
+        return _encoded(self.label_image(), "png")
+
+    def encoded_overlay(self) -> tuple[str, bytes]:
+        """The overlay as the bytes of a JPEG, or of a PNG where it is too long, and the suffix."""
+        picture = self.overlay()
+        suffix = "jpg" if max(picture.size) <= _JPEG_SIDE else "png"
+        return suffix, _encoded(picture, suffix)
+
+
+def _encoded(image: Image.Image, suffix: str) -> bytes:
+    stream = BytesIO()
+    image.save(stream, "jpeg" if suffix == "jpg" else suffix, quality=90, subsampling=0)
+    return stream.getvalue()

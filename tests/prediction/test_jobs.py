@@ -1,0 +1,146 @@
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from upscore import Segmenter, images, load, models
+from upscore.errors import ArgumentError, RunError
+from upscore.kernels.threads import thread_count
+from upscore.prediction.batch import predict_files
+from upscore.prediction.workers import on_processes
+
+HALF = (0.5, 0.5, 0.5)
+SPEC = models.Spec("fcn4s", "", 8, ("dark", "light"), ((0, 0, 0), (9, 9, 9)), HALF, HALF)
+
+
+class Deadly:
+    """Two classes, and the end of the process that shows it a photo that begins with pure red."""
+
+    name = "deadly"
+
+    def scores(self, photos):
+        if tuple(photos[0, 0, 0]) == (255, 0, 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        n, height, width, _ = photos.shape
+        score = photos.reshape(n, height // 4, 4, width // 4, 4, 3).mean((2, 4, 5)) - 127.5
+        return np.stack([-score, score], 1).astype(np.float32)
+
+
+class Unborn(Deadly):
+    def __setstate__(self, state):
+        os._exit(3)
+
+
+class Cramped(Deadly):
+    """Leaves a process that it arrives in little more address space than it has by then."""
+
+    spare = 600 << 20
+
+    def __setstate__(self, state):
+        import resource
+
+        held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (held + self.spare, held + self.spare))
+
+
+def write(folder, red=()):
+    paths = []
+    for i in range(6):
+        pixels = np.random.default_rng(i).integers(0, 256, (30, 40, 3), np.uint8)
+        pixels[0, 0] = (255, 0, 0) if i in red else (1, 2, 3)
+        paths.append(folder / f"{i}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    return paths
+
+
+def test_a_photo_that_kills_its_process_is_tried_twice_and_left_out(tmp_path):
+    paths = write(tmp_path, red=(2,))
+    named = [(path, path.stem) for path in paths]
+    options = {"model": Segmenter(SPEC, Deadly())}
+    found = dict(on_processes(named, tmp_path / "out", options, jobs=2, threads=1))
+    assert len(found) == 6
+    errors = {photo[1]: record["error"] for photo, record in found.items() if "error" in record}
+    assert list(errors) == ["2"]
+    assert "2 processes died of it (killed by signal 9)" in errors["2"]
+    written = sorted(p.stem for p in (tmp_path / "out" / "labels").iterdir())
+    assert written == ["0", "1", "3", "4", "5"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space by /proc")
+def test_a_photo_too_large_for_memory_is_left_out(tmp_path):
+    paths = write(tmp_path)
+    large = tmp_path / "large.png"
+    Image.new("1", (9_900, 9_900)).save(large)  # under the limit of pixels; 300 MB decoded
+    cramped = Cramped()
+    cramped.something = 1
+    options = {"model": Segmenter(SPEC, cramped)}
+    named = [(path, path.stem) for path in (paths[0], large, *paths[1:])]
+    found = dict(on_processes(named, tmp_path / "out", options, jobs=2, threads=1))
+    assert [photo[1] for photo, record in found.items() if "error" in record] == ["large"]
+    assert len(list((tmp_path / "out" / "labels").iterdir())) == 6
+
+
+def test_a_process_that_cannot_start_ends_the_run(tmp_path):
+    unborn = Unborn()
+    unborn.something = 1
+    options = {"model": Segmenter(SPEC, unborn)}
+    with pytest.raises(RunError, match=r"could not start \(3\)"):
+        list(on_processes([(tmp_path / "a.png", "a")], tmp_path, options, jobs=1, threads=1))
+
+
+def test_processes_give_what_one_gives_and_refuse_a_bomb(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    write(photos)
+    Image.new("1", (20_000, 20_000)).save(photos / "bomb.png")  # a file of 50 kB
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no photo")
+    whole = images.samples()["cat"].read_bytes()
+    (photos / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    outs = {jobs: tmp_path / str(jobs) for jobs in (1, 2)}
+    for jobs, out in outs.items():
+        found = predict_files([photos], out, jobs=jobs, progress=False)
+        assert [record["file"].rpartition("/")[2] for record in found.failed] == [
+            "bomb.png",
+            "broken.jpg",
+            "cut.jpg",
+        ]
+        assert "more than the limit" in found.failed[0]["error"]
+        assert len(found.ok) == 6
+    one, two = (
+        {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.suffix in (".png", ".jpg")}
+        for out in outs.values()
+    )
+    assert one == two
+    assert len(one) == 12
+
+
+def test_jobs_are_checked():
+    with pytest.raises(ArgumentError, match="at least 1"):
+        predict_files([images.samples()["cat"]], "unused", jobs=0)
+    with pytest.raises(ArgumentError, match="not a Segmenter"):
+        predict_files([images.samples()["cat"]], "unused", load(), jobs=2)
+
+
+def test_threads_are_limited(monkeypatch):
+    from upscore.kernels import threads
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setattr(threads, "_limit", None)
+    monkeypatch.setitem(threads.sys.modules, "torch", None)
+    threads.limit_threads(3)
+    assert thread_count() == 3
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    monkeypatch.undo()
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setattr(threads, "_limit", None)
+    try:
+        threads.limit_threads(1)
+        assert thread_count() == 1
+    finally:
+        torch.set_num_threads(before)
