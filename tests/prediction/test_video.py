@@ -112,7 +112,7 @@ def test_overlay_labels_areas_and_sound(tmp_path, segmenter):
 
 @pytest.mark.parametrize(
     ("voice", "said"),
-    [("libmp3lame", None), ("libvorbis", "left out: vorbis is not copied into an mp4")],
+    [("libmp3lame", None), ("pcm_s16le", "left out: pcm_s16le is not copied into an mp4")],
 )
 def test_sound_is_kept_or_said_to_be_left_out(tmp_path, segmenter, voice, said):
     path = clip(tmp_path / "a.mkv", stamps=range(3), sound=True, voice=voice)
