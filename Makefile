@@ -12,6 +12,7 @@ test: .venv/.test browser
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest tests/prediction/test_ray_predict.py
 
 # For the tests of the explain page; without it they skip, and say so.
 browser:

@@ -61,25 +61,6 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path):
     assert os.listdir(tmp_path) == ["thesis.txt"]
 
 
-def test_a_failed_window_reads_as_void_and_is_tried_again(tmp_path):
-    store = WindowStore(tmp_path, PLAN)
-    store.put(WINDOWS[1], labels=values(WINDOWS[1]))
-    store.fail(WINDOWS[1], "scene.tif: broken at row 4")
-    store.fail(WINDOWS[0], "scene.tif: broken at row 0")
-    again = WindowStore(tmp_path, PLAN)
-    assert again.failures() == [
-        (WINDOWS[0], "scene.tif: broken at row 0"),
-        (WINDOWS[1], "scene.tif: broken at row 4"),
-    ]
-    assert not again.done(WINDOWS[1])
-    labels = again.read(WINDOWS[1], "labels")
-    assert labels.shape == (4, 3)
-    assert (labels == 255).all()
-    again.put(WINDOWS[1], labels=values(WINDOWS[1]))
-    assert [window for window, _ in again.failures()] == [WINDOWS[0]]
-    np.testing.assert_array_equal(again.read(WINDOWS[1], "labels"), values(WINDOWS[1]))
-
-
 def test_damage_is_named(tmp_path):
     store = WindowStore(tmp_path, PLAN)
     store.put(WINDOWS[0], labels=values(WINDOWS[0]))

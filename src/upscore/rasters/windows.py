@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from upscore.errors import ArgumentError, RunError
 from upscore.io.atomic import make_folder, write_bytes, write_json
-from upscore.rasters.layer import VOID
 from upscore.rasters.raster import Window
 
 _PLAN = "plan.json"
@@ -67,7 +66,7 @@ class WindowStore:
             write_json(self.folder / _PLAN, wanted)
 
     def done(self, window: Window) -> bool:
-        """Whether all results of a window are there. One that failed is not done: try it again."""
+        """Whether all results of a window are there."""
         return all(self._path(window, kind).exists() for kind in self.kinds)
 
     def put(self, window: Window, **results: NDArray[np.uint8]) -> None:
@@ -79,31 +78,17 @@ class WindowStore:
         for kind, values in results.items():
             # Level 1 brings 500 million labels a second to a twentieth; PNG takes twice as long.
             write_bytes(self._path(window, kind), zlib.compress(values.tobytes(), 1))
-        self._path(window, "failed").unlink(missing_ok=True)
-
-    def fail(self, window: Window, reason: str) -> None:
-        """Record that a window has no result and why; it reads as void."""
-        for kind in self.kinds:
-            self._path(window, kind).unlink(missing_ok=True)
-        write_json(self._path(window, "failed"), {"window": window, "reason": reason})
-
-    def failures(self) -> list[tuple[Window, str]]:
-        """The windows that failed, from top to bottom, and the reasons."""
-        records = [json.loads(path.read_text("utf-8")) for path in self.folder.glob("failed_*")]
-        return sorted((Window(*record["window"]), record["reason"]) for record in records)
 
     def read(self, window: Window, kind: str) -> NDArray[np.uint8]:
-        """One result of a window: what was stored, or all void where the window failed.
+        """One result of a window, as it was stored.
 
-        Raises ArgumentError where there is neither, RunError where the file is damaged.
+        Raises ArgumentError where there is none, RunError where the file is damaged.
         """
         path = self._path(window, kind)
         try:
             data = zlib.decompress(path.read_bytes())
             return np.frombuffer(data, np.uint8).reshape(window.height, window.width)
         except FileNotFoundError:
-            if self._path(window, "failed").exists():
-                return np.full((window.height, window.width), VOID, np.uint8)
             raise ArgumentError(f"{path}: {window} is not finished") from None
         except (OSError, ValueError, zlib.error) as error:
             raise RunError(f"{path}: damaged ({error}); delete it and start again") from error

@@ -146,6 +146,33 @@ def test_a_broken_window_costs_only_itself(tmp_path, bright, noise):
     assert (found == whole)[far].all()
 
 
+def test_what_an_earlier_run_could_not_read_is_still_reported(tmp_path, bright, noise, monkeypatch):
+    """The second of two windows is void as a whole, and finished when the run is stopped."""
+    path = write(tmp_path / "noise.tif", noise[:512, :1024])
+    with rasterio.open(path) as file:
+        places = [f"BLOCK_OFFSET_{x}_{y}" for x in (2, 3) for y in (0, 1)]
+        offsets = [int(file.get_tag_item(place, "TIFF", bidx=1)) for place in places]
+    with path.open("r+b") as file:
+        for offset in offsets:
+            file.seek(offset)
+            file.write(b"broken" * 20)
+
+    def stop(scene):
+        raise KeyboardInterrupt
+
+    def run():
+        return predict_scenes([path], tmp_path / "out", bright, tile=512, progress=False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("upscore.prediction.scenes.predict.write_results", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    (failed,) = run().failed
+    assert "4 blocks of 256 pixels" in failed["error"]
+    assert "rows 0 to 256, columns 512 to 768" in failed["error"]
+    assert (labels_of(tmp_path / "out" / "labels" / "noise.tif")[:, 512:] == 255).all()
+
+
 RUN = """
 import sys, time
 from upscore.inference.tiles import Tiles

@@ -57,17 +57,13 @@ class RasterPhoto:
                     min(_BLOCK, n - at) for n, at in zip(self.size, (row, column), strict=True)
                 )
                 block = Window(row, column, tall, wide)
-                rows, columns = _overlap(window, block)  # type: ignore[misc]
-                inside = Window(
-                    top + rows.start,
-                    left + columns.start,
-                    rows.stop - rows.start,
-                    columns.stop - columns.start,
-                )
+                inside, part = _overlap(window, block), _overlap(block, window)
+                assert inside is not None
+                assert part is not None
                 try:
-                    pixels[rows, columns] = self._raster.read(inside)
-                    good = self._raster.valid(inside)
-                    valid[rows, columns] = True if good is None else good
+                    pixels[inside] = self._raster.read(block)[part]
+                    good = self._raster.valid(block)
+                    valid[inside] = True if good is None else good[part]
                 except ImageError as error:
                     self.broken[block] = str(error)
         return pixels, valid

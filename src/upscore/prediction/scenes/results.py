@@ -13,7 +13,6 @@ from upscore.io.atomic import make_folder, replacing
 from upscore.prediction.scenes.scene import Scene
 from upscore.rasters.areas import Areas
 from upscore.rasters.labels import write_confidence, write_labels
-from upscore.rasters.layer import VOID
 from upscore.rasters.polygons import write_polygons
 from upscore.rasters.raster import Window
 
@@ -75,7 +74,11 @@ def _new(scene: Scene, kind: str, suffix: str) -> Path:
 
 
 def _write_overlay(scene: Scene, path: Path, shares: dict[str, float]) -> None:
-    """Write a small picture of photo and labels to look at."""
+    """Write a small picture of photo and labels to look at.
+
+    All of the photo is read once more, so what is broken is known of windows, too, that an earlier
+    run has finished.
+    """
     spec = scene.task.segmenter.spec
     step = -(-max(scene.raster.size) // _OVERLAY_SIDE)
 
@@ -83,7 +86,8 @@ def _write_overlay(scene: Scene, path: Path, shares: dict[str, float]) -> None:
         return scene.store.read(window, "labels")
 
     def photo(window: Window) -> NDArray[np.uint8]:
-        if (labels(window) == VOID).all():
+        valid = scene.photo.valid(window)
+        if valid is not None and not valid.any():
             return np.full((window.height, window.width, 3), 255, np.uint8)
         return images.preview(scene.photo.read(window), spec.ranges)
 

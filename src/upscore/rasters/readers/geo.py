@@ -33,8 +33,7 @@ class GeoRaster:
     """
 
     def __init__(self, path: Path) -> None:
-        with _reading(f"{path}: GDAL cannot open it") as rasterio:
-            self._file = rasterio.io.DatasetReader(str(path), driver=list(DRIVERS))
+        self._file = _opened(path)
         try:
             with _reading(f"{path}: GDAL cannot read its header") as rasterio:
                 self._describe(path, rasterio)
@@ -72,7 +71,7 @@ class GeoRaster:
     def read(self, window: Window) -> NDArray[Any]:
         """The pixels of a window, height x width x bands."""
         self._latest = None
-        values = self._values(self._file.read, window, self._bands)
+        values = self._values("read", window, self._bands)
         if self._palette is not None:
             colours: NDArray[np.uint8] = self._palette[values[0]]
             return colours
@@ -92,7 +91,7 @@ class GeoRaster:
             return None
         good = np.ones((window.height, window.width), bool)
         if not self._all_valid:
-            good &= (self._values(self._file.read_masks, window, self._opaque) != 0).any(axis=0)
+            good &= (self._values("read_masks", window, self._opaque) != 0).any(axis=0)
         if self.dtype.kind == "f":
             if self._latest is None or self._latest[0] != window:
                 self.read(window)
@@ -100,13 +99,25 @@ class GeoRaster:
             good &= self._latest[1]
         return good
 
-    def _values(self, read: Any, window: Window, bands: list[int]) -> NDArray[Any]:
-        """What one of rasterio's methods reads of a window, bands first."""
+    def _values(self, method: str, window: Window, bands: list[int]) -> NDArray[Any]:
+        """What one of rasterio's methods reads of a window, bands first.
+
+        After an error the file is opened again: GDAL gives the block that was broken, asked for it
+        once more, with whatever its buffer holds and without an error.
+        """
         top, left, height, width = window
         where = f"rows {top} to {top + height}, columns {left} to {left + width}"
         remedy = "; copy the file again from its source"
-        with _reading(f"{self.path}: {where} cannot be read", remedy):
-            values: NDArray[Any] = read(bands, window=((top, top + height), (left, left + width)))
+        try:
+            with _reading(f"{self.path}: {where} cannot be read", remedy):
+                read = getattr(self._file, method)
+                values: NDArray[Any] = read(
+                    bands, window=((top, top + height), (left, left + width))
+                )
+        except ImageError:
+            self._file.close()
+            self._file = _opened(self.path)
+            raise
         return values
 
     def close(self) -> None:
@@ -149,6 +160,11 @@ def _nodata(values: Any, dtype: np.dtype[Any]) -> NDArray[Any] | None:
         return None
     filled: NDArray[Any] = np.array([np.nan if value is None else value for value in values])
     return filled.astype(dtype) if dtype.kind == "f" else filled
+
+
+def _opened(path: Path) -> Any:
+    with _reading(f"{path}: GDAL cannot open it") as rasterio:
+        return rasterio.io.DatasetReader(str(path), driver=list(DRIVERS))
 
 
 def _palette(file: Any) -> NDArray[np.uint8] | None:
