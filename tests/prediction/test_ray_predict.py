@@ -148,10 +148,6 @@ def test_one_place_is_never_written_from_two_photos():
 
 @pytest.fixture(scope="module")
 def cluster():
-    # Ray may end the process that started a cluster some time after it lost a node, and with it a
-    # worker of pytest-xdist and whatever test that runs by then.
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        pytest.skip("needs a process of its own: make test runs it after the others")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     from ray.cluster_utils import Cluster
