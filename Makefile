@@ -2,10 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# Tests that start and kill many processes, and a cluster: not beside others in one worker.
-ALONE := tests/test_cli.py tests/rasters tests/prediction
-RAY := tests/prediction/test_ray_predict.py
-
 .PHONY: demo test browser clean
 
 demo: .venv/.predict
@@ -15,9 +11,7 @@ test: .venv/.test browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto --dist loadfile $(ALONE:%=--ignore=%)
-	$(BIN)/pytest $(ALONE) --ignore=$(RAY)
-	$(BIN)/pytest $(RAY)
+	$(BIN)/pytest -n auto --dist loadfile
 
 # For the tests of the explain page; without it they skip, and say so.
 browser:

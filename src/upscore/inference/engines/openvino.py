@@ -1,7 +1,7 @@
 """OpenVINO: the fastest engine on Intel and AMD processors, in float32 or bfloat16."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,17 @@ from upscore.kernels.threads import thread_count
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 _SPATIAL = ({2, 3}, {-2, -1})  # the rows and columns of N x C x h x w
+
+
+@cache
+def _core() -> Any:
+    """The one core of this process, which lives as long as it does.
+
+    Its CPU plugin gives the thread another stack for signals, and the one before back when it goes.
+    Of two cores of which the first one made goes first, what comes back is freed memory: the next
+    signal, such as that of a child that ends, is then a segmentation fault.
+    """
+    return openvino.Core()
 
 
 class OpenVinoEngine:
@@ -60,7 +71,7 @@ class OpenVinoEngine:
 
     def _read(self) -> Any:
         """The network with the axes of its means as constants."""
-        model = openvino.Core().read_model(str(self.graph))
+        model = _core().read_model(str(self.graph))
         manager = Manager()
         manager.register_pass(ConstantFolding())
         manager.run_passes(model)
@@ -73,7 +84,7 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": thread_count(),
         }
         try:
-            return openvino.Core().compile_model(model, "CPU", options)
+            return _core().compile_model(model, "CPU", options)
         except RuntimeError as error:
             raise CheckpointError(f"OpenVINO cannot open {self.graph}: {error}") from error
 
