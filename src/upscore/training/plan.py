@@ -4,6 +4,7 @@ import json
 import time as clock
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from upscore.training.batches import check_shared
 from upscore.training.choices import choose
 from upscore.training.facts import Facts
 from upscore.training.length import fitted
+from upscore.training.machines import require_same_data
 from upscore.training.parts import found_parts
-from upscore.training.processes import agreed, process
+from upscore.training.processes import agreed, by_each, process
 from upscore.training.reading import Reading
 from upscore.training.recipe import RECIPES, Recipe, is_model
 from upscore.training.timing import WORKERS, seconds_of
@@ -150,7 +152,9 @@ def plan(
     reading = Reading.of(
         {"layout": layout, "skip": skip, "allow": allow, "group_by": group_by, "fold": fold}
     )
-    training, validation, split = found_parts(Path(data), reading, mapping, out)
+    found = by_each(partial(found_parts, Path(data), reading, mapping, out))
+    training, validation, split = found
+    require_same_data(training, validation)
     given = changes | ({} if mapping is None else {"mapping": mapping})
     # What a recipe says is as fixed as what is given, but for its length where there is a time.
     everything = {field.name for field in fields(Recipe)} - ({"steps"} if seconds else set())

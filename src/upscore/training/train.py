@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,15 +21,17 @@ from upscore.models import FCN, Spec
 from upscore.models import load as load_model
 from upscore.training import loggers
 from upscore.training.batches import batches, seeded
+from upscore.training.machines import keeps, require_alike, several, share_run
 from upscore.training.objective import averaging, gradients, learner, precision, set_rates
 from upscore.training.plan import plan, spec_of
-from upscore.training.processes import process
+from upscore.training.processes import by_each, process, share_buffers
 from upscore.training.reading import Reading, require_same
 from upscore.training.recipe import Recipe
 from upscore.training.run import Run
 from upscore.training.sheet import draw_sheet
 from upscore.training.sizes import best_size, few
 from upscore.training.timing import WORKERS
+from upscore.version import __version__
 
 
 def train(
@@ -74,19 +77,27 @@ def train(
         >>> run = upscore.train("photos", "runs/mine", time="20m")  # doctest: +SKIP
         >>> upscore.Predictor("runs/mine")("photo.jpg").areas  # doctest: +SKIP
     """
-    loggers.checked(log)  # now, not after the plan
     out = Path(out)
-    if isinstance(mapping, str | Path):
-        mapping = read_mapping(Path(mapping))
+    asked = {"recipe": recipe, "changes to the recipe": changes, "time": time, "resume": resume}
+    require_alike({"version of upscore": __version__} | asked)
+    if resume:
+        share_run(out)
     reading = Reading.of(
         {"layout": layout, "skip": skip, "allow": allow, "group_by": group_by, "fold": fold}
     )
     begun = resume and (out / "plan.json").is_file()
-    if begun:
-        recipe, kept = Run.begun_with(out)
-        mine = asdict(kept) | {"mapping": recipe.mapping}
-        require_same(out, mine, asdict(reading) | {"mapping": mapping})
-        reading, mapping = kept, None  # the recipe has it
+
+    def begin() -> tuple[str | Recipe | None, Reading, Any]:
+        loggers.checked(log)  # now, not after the plan
+        given = read_mapping(Path(mapping)) if isinstance(mapping, str | Path) else mapping
+        if not begun:
+            return recipe, reading, given
+        first, kept = Run.begun_with(out)
+        mine = asdict(kept) | {"mapping": first.mapping}
+        require_same(out, mine, asdict(reading) | {"mapping": given})
+        return first, kept, None  # the recipe has the mapping
+
+    recipe, reading, mapping = by_each(begin)
     made = plan(
         data,
         recipe=recipe,
@@ -150,10 +161,11 @@ def fit(
     averaged = cast(FCN, average.module)
     model, optimizer = accelerator.prepare(model, optimizer)
 
-    run = Run(Path(out), recipe, training.dataset, about or {}, main=accelerator.is_main_process)
+    run = Run(Path(out), recipe, training.dataset, about or {}, main=keeps(Path(out)))
     accelerator.wait_for_everyone()
-    total = recipe.steps
-    step = run.start(network, average, optimizer, accelerator.scaler, resume=resume)
+    total, apart = recipe.steps, several()
+    start = partial(run.start, network, average, optimizer, accelerator.scaler, resume=resume)
+    step = by_each(start)
     accelerator.init_trackers("tensorboard")
     crops = batches(training, recipe, range(step, total), rank=rank, world=world, workers=workers)
     with run.progress(step, total) as advance:
@@ -171,6 +183,9 @@ def fit(
             step += 1
             advance(loss)
             scored = step == total or step % recipe.evaluate_every == 0
+            saved = scored or step % save_every == 0
+            if saved and apart:
+                share_buffers(network, average)
             if scored:
                 scores = picture = None
                 if validation is not None:
@@ -179,7 +194,7 @@ def fit(
                 if run.record(step, scores):
                     run.save("best", averaged, spec)
                 loggers.note(accelerator, run.history[-1], picture, step)
-            if scored or step % save_every == 0:
+            if saved:
                 run.save_state(step, network, average, optimizer, accelerator.scaler)
     if validation is None:
         run.save("last", averaged, spec)
