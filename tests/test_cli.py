@@ -105,11 +105,11 @@ def test_mistakes_are_one_message_and_exit_code_1(arguments, message, tmp_path, 
 
 
 def test_settings_are_fields_of_the_recipe():
-    assert upscore.cli._setting("ema=0.9") == ("ema", 0.9)
-    assert upscore.cli._setting("architecture=fcn8s") == ("architecture", "fcn8s")
-    assert upscore.cli._setting("scale=(0.5, 1.5)") == ("scale", (0.5, 1.5))
+    assert upscore.cli.options._setting("ema=0.9") == ("ema", 0.9)
+    assert upscore.cli.options._setting("architecture=fcn8s") == ("architecture", "fcn8s")
+    assert upscore.cli.options._setting("scale=(0.5, 1.5)") == ("scale", (0.5, 1.5))
     with pytest.raises(Exception, match="not name=value"):
-        upscore.cli._setting("speed=11")
+        upscore.cli.options._setting("speed=11")
 
 
 def test_a_plan_is_shown_and_written(tmp_path):

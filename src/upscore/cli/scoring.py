@@ -1,0 +1,101 @@
+"""`upscore check` and `upscore evaluate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from upscore.cli.options import (
+    Device,
+    Engine,
+    Images,
+    Layout,
+    LongSide,
+    Mapping,
+    Masks,
+    Model,
+    Precision,
+    Skip,
+    Tta,
+    layout_of,
+    running_of,
+    skip_list_of,
+)
+
+
+def check(
+    data: Annotated[Path, typer.Argument(help="A folder with photos and masks.")],
+    split: Annotated[str | None, typer.Option(help="One split; all if not given.")] = None,
+    layout: Layout = None,
+    images: Images = None,
+    masks: Masks = None,
+    mapping: Mapping = None,
+    skip: Skip = None,
+) -> None:
+    """Look for broken photos and masks, as training does before its first step."""
+    from upscore import data as datasets
+    from upscore.data.progress import progress_bar
+
+    problems = []
+    chosen = layout_of(layout, images, masks)
+    for name in [split] if split else datasets.splits(data, layout=chosen):
+        found = datasets.find(data, name, layout=chosen, mapping=mapping, skip=skip_list_of(skip))
+        print(f"{name}: {len(found)} pairs; {found.about}")
+        with progress_bar(f"checking {name}") as progress:
+            problems += datasets.check(found, progress=progress)
+    if problems:  # each once: "all" holds train and val too, and VOC's trainval does
+        print(datasets.report(list(dict.fromkeys(problems))))
+        raise typer.Exit(1)
+
+
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="A folder with photos and masks.")],
+    model: Model = ["bundled"],  # noqa: B006
+    split: Annotated[str, typer.Option(help="Which part of the data.")] = "val",
+    long_side: LongSide = None,
+    tta: Tta = "",
+    engine: Engine = "auto",
+    device: Device = None,
+    precision: Precision = "float32",
+    json: Annotated[Path | None, typer.Option(help="Write all numbers to this file.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write report.html and its pictures to this folder.")
+    ] = None,
+    layout: Layout = None,
+    images: Images = None,
+    masks: Masks = None,
+    mapping: Mapping = None,
+    skip: Skip = None,
+) -> None:
+    """Score a model: one confusion matrix over the whole set, at the masks' own size."""
+    from upscore.evaluation.evaluate import evaluate as run
+
+    result = run(
+        data,
+        model,
+        split=split,
+        **running_of(engine, device, precision, long_side),
+        tta=tta,
+        json_file=json,
+        report=report,
+        layout=layout_of(layout, images, masks),
+        mapping=mapping,
+        skip=skip_list_of(skip),
+    )
+    scores, (low, high) = result.scores, result.interval
+    table = Table(box=None)
+    for heading in ("class", "IoU", "boundary IoU", "true pixels"):
+        table.add_column(heading, justify="left" if heading == "class" else "right")
+    for row in zip(
+        result.class_names, scores.iou, result.boundary_iou, scores.true_pixels, strict=True
+    ):
+        table.add_row(row[0], f"{row[1]:.3f}", f"{row[2]:.3f}", str(row[3]))
+    Console().print(table)
+    print(
+        f"mean IoU {scores.mean_iou:.4f} (95 % interval {low:.3f} to {high:.3f}), "
+        f"pixel accuracy {scores.pixel_accuracy:.4f}, mean accuracy {scores.mean_accuracy:.4f}, "
+        f"frequency-weighted IoU {scores.frequency_weighted_iou:.4f}; "
+        f"{len(result.image_names)} images"
+    )
