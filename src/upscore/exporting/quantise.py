@@ -17,8 +17,9 @@ def quantise(source: Path, target: Path, photos: Iterable[NDArray[Any]]) -> None
     and all else.
     """
     import onnx
-    import onnxruntime
-    from onnxruntime import quantization
+
+    from upscore.inference.engines.onnxruntime import onnxruntime  # which reports to nobody
+    from onnxruntime import quantization  # isort: skip
 
     class Photos(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -1,12 +1,16 @@
 """ONNX Runtime: the engine of predictions on a CPU."""
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 from numpy.typing import NDArray
+
+# From 1.29 on its builds report every session to Microsoft, unless this is set before the import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from upscore.errors import CheckpointError
