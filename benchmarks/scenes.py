@@ -101,10 +101,11 @@ def monai(path: Path) -> None:
     import upscore
 
     segmenter = upscore.load(engine="torch")
-    photo = torch.from_numpy(read_whole(path)).permute(2, 0, 1)[None]
+    # MONAI sums in the type of what it is given.
+    photo = torch.from_numpy(read_whole(path)).permute(2, 0, 1)[None].float()
 
     def network(windows: torch.Tensor) -> torch.Tensor:
-        scores = segmenter.engine.scores(windows.permute(0, 2, 3, 1).contiguous().numpy())
+        scores = segmenter.engine.scores(windows.byte().permute(0, 2, 3, 1).contiguous().numpy())
         return F.interpolate(scores, windows.shape[-2:], mode="bilinear")
 
     sliding_window_inference(photo, (1024, 1024), 1, network, overlap=0.25).argmax(1)

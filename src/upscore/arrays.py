@@ -240,3 +240,8 @@ def framework(x: object, name: str = "input") -> Framework:
     raise ArgumentTypeError(
         f"{name} must be a NumPy array or a torch tensor, not {type(x).__name__}"
     )
+
+
+def as_numpy(x: object) -> NDArray[Any]:
+    """Return the numbers of an array or a tensor in main memory, bfloat16 widened to float32."""
+    return framework(x).numpy(x)

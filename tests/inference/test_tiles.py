@@ -9,6 +9,7 @@ from pictures import assembled, double, picture, spec_of, windows
 import upscore
 from upscore.errors import ArgumentError
 from upscore.inference import halo, views
+from upscore.inference import tiles as module
 from upscore.inference.ensemble import Ensemble
 from upscore.inference.tiles import tiles
 from upscore.rasters.raster import Window
@@ -69,7 +70,20 @@ def test_tiles_are_multiples_of_the_blocks(model):
         )
     np.testing.assert_array_equal(labels, whole(model, photo))
     assert tiles(model, photo).tile % 512 == 0
-    assert tiles(model, photo, ratio=9).tile == 512
+
+
+@pytest.mark.parametrize("free", [0, 1 << 30, 1 << 40])
+@pytest.mark.parametrize(
+    ("ratio", "tta"), [(1, ()), (10, ()), (1, "scales=0.5/2"), (16, "scales=2")]
+)
+def test_windows_are_bounded_in_memory_whatever_they_are_shown_at(
+    model, monkeypatch, free, ratio, tta
+):
+    monkeypatch.setattr(module, "free_memory", lambda: free)
+    cut = tiles(model.with_tta(tta), picture(60, 40), ratio=ratio)
+    shown = cut.tile * ratio * (2 if tta else 1) + 2 * cut.halo
+    assert shown**2 * module._BYTES <= min(max(free / 2, 0.7e9), 4e9)
+    assert cut.tile % 512 == 0 or 512 % cut.tile == 0
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.8])

@@ -1,6 +1,8 @@
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,27 @@ class Cramped(Deadly):
         resource.setrlimit(resource.RLIMIT_AS, (held + self.spare, held + self.spare))
 
 
+class Idle(Deadly):
+    """Ends its process a second after a photo; but one that begins with pure red waits for that."""
+
+    def __init__(self, ended):
+        self.ended = ended
+
+    def scores(self, photos):
+        if tuple(photos[0, 0, 0]) == (255, 0, 0):
+            until = time.monotonic() + 60
+            while not self.ended.exists() and time.monotonic() < until:
+                time.sleep(0.05)
+            time.sleep(1)
+        else:
+            threading.Timer(1, self.end).start()
+        return super().scores(photos | 1)
+
+    def end(self):
+        self.ended.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def write(folder, red=()):
     paths = []
     for i in range(6):
@@ -65,7 +88,7 @@ def test_a_photo_that_kills_its_process_is_tried_twice_and_left_out(tmp_path):
     assert len(found) == 6
     errors = {photo[1]: record["error"] for photo, record in found.items() if "error" in record}
     assert list(errors) == ["2"]
-    assert "2 processes died of it (killed by signal 9)" in errors["2"]
+    assert "2 processes died while working on it (killed by signal 9)" in errors["2"]
     written = sorted(p.stem for p in (tmp_path / "out" / "labels").iterdir())
     assert written == ["0", "1", "3", "4", "5"]
 
@@ -82,6 +105,15 @@ def test_a_photo_too_large_for_memory_is_left_out(tmp_path):
     found = dict(on_processes(named, tmp_path / "out", options, jobs=2, threads=1))
     assert [photo[1] for photo, record in found.items() if "error" in record] == ["large"]
     assert len(list((tmp_path / "out" / "labels").iterdir())) == 6
+
+
+def test_a_process_that_dies_without_a_photo_is_replaced(tmp_path):
+    paths = write(tmp_path, red=(0,))[:2]
+    options = {"model": Segmenter(SPEC, Idle(tmp_path / "ended"))}
+    named = [(path, path.stem) for path in paths]
+    found = dict(on_processes(named, tmp_path / "out", options, jobs=2, threads=1))
+    assert (tmp_path / "ended").exists()
+    assert [record.get("error") for record in found.values()] == [None, None]
 
 
 def test_a_process_that_cannot_start_ends_the_run(tmp_path):

@@ -166,8 +166,16 @@ def cluster():
 def test_deadly_files_are_left_out_and_the_rest_goes_on(cluster, rows, tmp_path, monkeypatch):
     from upscore.prediction import ray as engine
 
+    class Unreadable:
+        """What Ray cannot read back: one of its errors that does not say that an actor died."""
+
+        def __reduce__(self):
+            return int, ("no number",)
+
     class Deadly(engine._Actor):
         def label(self, row):
+            if row["id"] == "unreadable":
+                return Unreadable()
             if row["id"] == "deadly":
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().label(row)
@@ -175,11 +183,13 @@ def test_deadly_files_are_left_out_and_the_rest_goes_on(cluster, rows, tmp_path,
     monkeypatch.setattr(engine, "_Actor", Deadly)
     bomb = tmp_path / "bomb.png"
     Image.new("1", (20_000, 20_000)).save(bomb)
-    given = [*rows[:2], {"id": "deadly", "uri": rows[0]["uri"]}, {"id": "bomb", "uri": str(bomb)}]
+    given = [*rows[:2], {"id": "bomb", "uri": str(bomb)}]
+    given += [{"id": name, "uri": rows[0]["uri"]} for name in ("deadly", "unreadable")]
     found = engine.label([*given, *rows[1:4]], "bundled", str(tmp_path / "out"), overlay=False)
     status = {one["id"]: one for one in found}
-    assert len(found) == len(status) == 6
-    assert "actors died of it" in status.pop("deadly")["error"]
+    assert len(found) == len(status) == 7
+    for name in ("deadly", "unreadable"):
+        assert "actors died while working on it" in status.pop(name)["error"]
     assert "more than the limit" in status.pop("bomb")["error"]
     assert {one["status"] for one in status.values()} == {"ok"}
     assert set(outputs(tmp_path / "out")) == {one["labels"] for one in status.values()}

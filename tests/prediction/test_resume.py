@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from upscore import load
 from upscore.prediction.batch import predict_files
+from upscore.prediction.manifest import Manifest
 
 RUN = (
     "import sys; from upscore.prediction.batch import predict_files\n"
@@ -85,6 +87,43 @@ def test_what_changed_failed_or_is_missing_is_done_again(photos, tmp_path, capsy
     assert not run(photos, out, long_side=64).skipped
     assert "another model or other options" in capsys.readouterr().err
     assert not predict_files([photos], out, progress=False).skipped
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from upscore.errors import OutputError
+from upscore.prediction.manifest import Manifest
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+manifest = Manifest(Path(sys.argv[1]), {}, resume=True)
+try:
+    for i in range(100):
+        manifest.add(str(i), {}, {})
+except OutputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits the size of a file as a shell's ulimit does")
+def test_a_full_disk_ends_the_run_and_tears_one_line(tmp_path):
+    command = [sys.executable, "-c", FULL, str(tmp_path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "manifest.jsonl" in said
+    assert "cannot be written" in said
+    assert (tmp_path / "manifest.jsonl").stat().st_size == 1000
+    Manifest(tmp_path, {}, resume=True).add("next", {}, {})
+    *_, torn, last = (tmp_path / "manifest.jsonl").read_bytes().splitlines()
+    assert json.loads(last)["name"] == "next"
+    with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
+        json.loads(torn)
+
+
+def test_results_of_a_segmenter_are_not_taken_for_another_models(photos, tmp_path):
+    out = tmp_path / "out"
+    run(photos, out)
+    predict_files([photos], out, load(), progress=False)
+    assert not run(photos, out).skipped
 
 
 def test_a_name_that_another_photo_took_is_done_again(photos, tmp_path):

@@ -122,6 +122,58 @@ def test_sound_is_kept_or_said_to_be_left_out(tmp_path, segmenter, voice, said):
     assert record.get("sound") == said
 
 
+def replaced(path, old, new):
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+
+
+def test_sound_whose_time_stamps_go_back_is_left_out(tmp_path, segmenter):
+    path = clip(tmp_path / "a.mkv", sound=True)
+    with av.open(str(path)) as file:
+        packets = [packet for packet in file.demux(audio=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for packet in packets[40:43]:  # a time of two bytes and flags of one stand before its bytes
+        place = data.index(bytes(packet), packet.pos)
+        data[place - 3 : place - 1] = bytes(2)
+    path.write_bytes(data)
+    record = predict(path, tmp_path / "out", segmenter)
+    assert record["sound"] == "3 packets left out: their time stamps go back"
+    assert record["labelled"] == 20
+    with av.open(str(tmp_path / "out/overlays/a.mp4")) as file:
+        assert sum(packet.size > 0 for packet in file.demux(audio=0)) == len(packets) - 3
+
+
+def test_sound_without_a_decoder_is_left_out(tmp_path, segmenter):
+    path = clip(tmp_path / "a.mkv", stamps=range(3), sound=True)
+    replaced(path, b"A_AAC", b"A_XXX")
+    record = predict(path, tmp_path / "out", segmenter)
+    assert record["sound"] == "left out: an unknown codec is not copied into an mp4"
+
+
+def test_pictures_without_a_decoder_are_an_error_of_that_video(tmp_path, segmenter):
+    for name in ("bad", "good"):
+        clip(tmp_path / f"{name}.mkv", stamps=range(3))
+    replaced(tmp_path / "bad.mkv", b"V_MPEG4/ISO/AVC", b"V_XXXXX/ISO/AVC")
+    summary = predict_videos([tmp_path], tmp_path / "out", segmenter, progress=False)
+    (failed,) = summary.failed
+    assert (
+        failed["error"]
+        == f"{tmp_path / 'bad.mkv'}: there is no decoder for the pictures in this file"
+    )
+    assert len(summary.ok) == 1
+
+
+def test_names_of_classes_are_quoted_in_the_table(tmp_path, segmenter):
+    names = ('a "dark", one', "light\nand more")
+    model = Segmenter(dataclasses.replace(segmenter.spec, class_names=names), Halves())
+    predict(clip(tmp_path / "a.mp4", stamps=range(2)), tmp_path, model)
+    with (tmp_path / "areas/a.csv").open(newline="") as file:
+        heading, *rows = csv.reader(file)
+    assert heading == ["seconds", "frame", *names]
+    assert [len(row) for row in rows] == [4, 4]
+
+
 MEMORY = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])

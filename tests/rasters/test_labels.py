@@ -17,9 +17,7 @@ from rio_cogeo import cog_validate
 from upscore import images
 from upscore.errors import ArgumentError, MissingPackageError, OutputError, UnsupportedError
 from upscore.images.overlay import VOID_COLOUR
-from upscore.rasters import chunks
 from upscore.rasters.labels import percent, write_confidence, write_labels
-from upscore.rasters.layer import CONFIDENCE
 from upscore.rasters.raster import Georeference, Window
 
 NAMES = ["background", "wood & <water>", "straße"]
@@ -143,33 +141,6 @@ def test_no_folder_but_an_array_is_replaced(tmp_path):
     with pytest.raises(OutputError, match="is no zarr array"):
         write_labels(tmp_path / "a.zarr", (4, 4), windows(blobs(4, 4), 4), **CLASSES)
     assert os.listdir(tmp_path / "a.zarr") == ["thesis.txt"]
-
-
-PUTTER = """
-import sys, numpy as np
-from pathlib import Path
-from upscore.rasters.chunks import put
-from upscore.rasters.raster import Window
-for i in range(int(sys.argv[2]), 100, 2):
-    top, left = 16 * (i // 10), 16 * (i % 10)
-    height, width = min(16, 155 - top), min(16, 157 - left)
-    put(Path(sys.argv[1]), Window(top, left, height, width), np.full((height, width), i, np.uint8))
-"""
-
-
-def test_two_processes_write_chunks_of_an_array(tmp_path):
-    path = tmp_path / "a.zarr"
-    chunks.create(path, (155, 157), (16, 16), None, CONFIDENCE)
-    command = [sys.executable, "-c", PUTTER, str(path)]
-    children = [subprocess.Popen([*command, str(i)]) for i in range(2)]
-    assert [child.wait() for child in children] == [0, 0]
-    expected = np.kron(np.arange(100).reshape(10, 10), np.ones((16, 16)))[:155, :157]
-    np.testing.assert_array_equal(zarr.open_array(path, mode="r")[:], expected)
-    for window in (Window(8, 0, 16, 16), Window(0, 0, 16, 8), Window(144, 0, 10, 16)):
-        with pytest.raises(ArgumentError, match=r"not made of whole chunks of \(16, 16\)"):
-            chunks.put(path, window, np.zeros(window[2:], np.uint8))
-    with pytest.raises(OutputError, match="exists already"):
-        chunks.create(path, (155, 157), (16, 16), None, CONFIDENCE)
 
 
 def test_png(tmp_path):

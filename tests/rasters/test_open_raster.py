@@ -3,14 +3,16 @@ import sys
 
 import numpy as np
 import pytest
+import rasterio
 import tifffile
 from PIL import Image
+from pixels import photo_of
 
 from upscore import images
 from upscore.errors import ImageError
 from upscore.rasters import open_raster
-from upscore.rasters.photos import photo_of
 from upscore.rasters.raster import Window
+from upscore.rasters.readers.geo import GeoRaster
 from upscore.rasters.readers.picture import PictureRaster
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (41, 57, 4), np.uint8)
@@ -123,6 +125,39 @@ def test_files_that_name_other_files_are_refused(tmp_path, name, text):
     (tmp_path / name).write_text(text.format(tmp_path / "secret.tif"))
     with pytest.raises(ImageError, match=rf"{name}: GDAL cannot open it"):
         open_raster(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.tif.msk", "A.TIF.MSK"])
+@pytest.mark.parametrize("text", [VRT, WMS], ids=["VRT", "WMS"])
+def test_a_mask_that_names_other_files_is_refused(tmp_path, name, text):
+    for picture in ("secret.tif", "a.tif"):
+        Image.fromarray(PIXELS[..., :3]).save(tmp_path / picture)
+    (tmp_path / name).write_text(text.format(tmp_path / "secret.tif"))
+    with pytest.raises(ImageError, match=rf"a\.tif: the mask beside it, {name}, is no TIFF"):
+        open_raster(tmp_path / "a.tif")
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_mask_beside_the_file_is_taken(tmp_path):
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.tif")
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False),
+        rasterio.open(tmp_path / "a.tif", "r+") as file,
+    ):
+        file.write_mask(PIXELS[..., 3] & 128)
+    assert (tmp_path / "a.tif.msk").exists()
+    with open_raster(tmp_path / "a.tif") as raster:
+        valid = raster.valid(Window(0, 0, *raster.size))
+    np.testing.assert_array_equal(valid, PIXELS[..., 3] & 128 != 0)
+
+
+@pytest.mark.parametrize("name", ["https:a.tif", "zip:a.tif", "NETCDF:a.tif"])
+def test_a_file_whose_name_looks_like_an_address(tmp_path, monkeypatch, name):
+    tifffile.imwrite(tmp_path / name, PIXELS[..., :3], photometric="rgb")
+    monkeypatch.chdir(tmp_path)
+    with open_raster(name) as raster:
+        assert isinstance(raster, GeoRaster)
+        np.testing.assert_array_equal(raster.read(Window(0, 0, *raster.size)), PIXELS[..., :3])
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.png", "a.img", "a.svs", "a.npy"])

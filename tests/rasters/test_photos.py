@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import tifffile
+from pixels import photo_of
 
 from upscore import images
 from upscore.errors import ImageError
 from upscore.rasters import open_raster
-from upscore.rasters.photos import photo_of
 from upscore.rasters.raster import Window
 
 RNG = np.random.default_rng(0)

@@ -5,13 +5,13 @@ import pytest
 import rasterio
 import tifffile
 from PIL import Image
+from pixels import photo_of
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 
 from upscore import images
 from upscore.errors import ImageError
 from upscore.rasters import open_raster
-from upscore.rasters.photos import photo_of
 from upscore.rasters.raster import Window
 from upscore.rasters.readers.geo import GeoRaster
 

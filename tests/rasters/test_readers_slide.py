@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import tifffile
+from pixels import photo_of
 
 from upscore.errors import ImageError
 from upscore.rasters import open_raster
-from upscore.rasters.photos import photo_of
 from upscore.rasters.raster import Window
 from upscore.rasters.readers.slide import SlideRaster
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tifffile
+from pixels import photo_of
 
 from upscore import images
 from upscore.errors import ImageError
-from upscore.rasters.photos import photo_of
 from upscore.rasters.raster import Window
 from upscore.rasters.readers.tiff import TiffRaster
 

@@ -1,14 +1,17 @@
 import numpy as np
 import pytest
+import rasterio
 import zarr
+from pixels import photo_of
 
 from upscore.errors import ImageError
 from upscore.rasters import open_raster
+from upscore.rasters.areas import pixel_area
 from upscore.rasters.labels import write_labels
-from upscore.rasters.photos import photo_of
 from upscore.rasters.raster import Georeference, Window
 
 SIZE = 37, 61
+UTM = rasterio.crs.CRS.from_epsg(32632)
 WINDOWS = [Window(0, 0, *SIZE), Window(36, 60, 1, 1), Window(7, 13, 30, 20)]
 
 
@@ -130,12 +133,31 @@ def test_groups_that_are_no_pictures(tmp_path, attributes):
 def test_labels_are_read_back_with_their_place(tmp_path):
     labels = values(1)[..., 0] % 2
     windows = [(Window(0, 0, *SIZE), labels)]
-    place = Georeference((0.5, 0, 500_000, 0, -0.5, 5_600_000), "PROJCS[...]", 0.5)
+    place = Georeference((0.5, 0, 500_000, 0, -0.5, 5_600_000), UTM.to_wkt(), 0.5)
     classes = {"class_names": ["a", "b"], "palette": [(0, 0, 0), (9, 9, 9)]}
     write_labels(tmp_path / "a.zarr", SIZE, windows, georeference=place, **classes)
     assert check(tmp_path / "a.zarr", labels[..., None]) == place
     write_labels(tmp_path / "b.zarr", SIZE, windows, **classes)
     assert check(tmp_path / "b.zarr", labels[..., None]) is None
+
+
+@pytest.mark.parametrize(
+    ("crs", "expected"),
+    [
+        ("EPSG:32632", UTM.to_wkt()),
+        ("EPSG:999999", None),
+        ("PROJCS[...]", None),
+        ("http://127.0.0.1:9/crs", None),
+        ("", None),
+        (32632, None),
+    ],
+)
+def test_coordinate_systems_are_well_known_text(tmp_path, crs, expected):
+    attributes = {"transform": [0.5, 0, 500_000, 0, -0.5, 5_600_000], "crs": crs}
+    create(tmp_path / "a.zarr", values(1)[..., 0], (9, 9), attributes=attributes)
+    place = check(tmp_path / "a.zarr", values(1))
+    assert place.crs == expected
+    assert pixel_area(place) == (0.25 if expected else None)
 
 
 @pytest.mark.parametrize(

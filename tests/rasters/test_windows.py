@@ -56,7 +56,7 @@ def test_windows_of_another_plan_are_discarded(tmp_path, damage):
 
 def test_a_folder_of_other_files_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(RunError, match=r"thesis.txt, but no plan.json"):
+    with pytest.raises(RunError, match=r"thesis.txt is in this folder, but no plan.json"):
         WindowStore(tmp_path, PLAN)
     assert os.listdir(tmp_path) == ["thesis.txt"]
 

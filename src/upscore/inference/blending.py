@@ -38,7 +38,7 @@ class Blended:
         self._kept: OrderedDict[Area, Scores] = OrderedDict()
 
     def __call__(self, area: Area) -> Scores:
-        """The scores 1 x C x h x w of an area in cells, the same whatever they are asked with."""
+        """Scores 1 x C x h x w; a cell's scores do not depend on the rest of the area."""
         (top, bottom), (left, right) = area
         total: Any = None
         weights = np.zeros((bottom - top, right - left), np.float32)

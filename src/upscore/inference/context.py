@@ -2,7 +2,8 @@
 
 Measured with the bundled model on pictures of 3000 x 4000 pixels, mosaics of photos and enlarged
 ones: with 25 patches of 512 pixels 95.6 to 99.6 % of the labels are those that pooling the whole
-picture gives; with an overview shrunk to 480 pixels, where all things look smaller, 31 to 98 %.
+picture gives; with an overview shrunk to 480 pixels, where all things look smaller, 31 to 98 %. Of
+the three bundled photos, enlarged, 91.6 to 99.8 % with patches and 73 to 98 % with an overview.
 Larger or more patches come closer, but not to the answer at the size that a network was trained at.
 """
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from upscore.arrays import framework
+from upscore.arrays import as_numpy
 from upscore.geometry import linear_positions
 
 Floats = NDArray[np.float32]
@@ -50,7 +50,7 @@ def resampled(
     coarse: Coarse, cells: tuple[int, int], steps: tuple[Fraction, Fraction]
 ) -> NDArray[np.float32]:
     """Interpolate scores linearly at the centres of other cells: `cells` of them, `steps` large."""
-    scores: Floats = framework(coarse.scores).numpy(coarse.scores)
+    scores: Floats = as_numpy(coarse.scores)
     if (coarse.cells, coarse.steps) == (cells, steps):
         return scores
     for axis, count, step, onto in zip((2, 3), cells, coarse.steps, steps, strict=True):

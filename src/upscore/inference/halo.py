@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from upscore.arrays import framework
+from upscore.arrays import as_numpy
 from upscore.inference.segmenter import Photos, Segmenter
 from upscore.models.spec import COARSEST, Spec
 
@@ -62,12 +62,12 @@ def _reach(segmenter: Segmenter, length: int, axis: int) -> int:
             break
         photo = _noise(rng, segmenter.spec, length, axis, grain)
         pooled = segmenter.pooled(photo)
-        first = _numpy(segmenter.seen(photo, (), pooled))
+        first = as_numpy(segmenter.seen(photo, (), pooled))
         for side in (np.s_[:middle], np.s_[middle:]):
             other = photo.copy()
             half = (*[slice(None)] * axis, side)
             other[half] = _noise(rng, segmenter.spec, length, axis, grain)[half]
-            differs = _numpy(segmenter.seen(other, (), pooled)) != first
+            differs = as_numpy(segmenter.seen(other, (), pooled)) != first
             # Of N x C x h x w, for each place along the axis, counted away from the middle.
             places = differs.any(axis=tuple({0, 1, 2, 3} - {axis + 1}))
             agreeing = places[cells:] if side.start is None else places[:cells][::-1]
@@ -80,8 +80,8 @@ def _moves_along(segmenter: Segmenter, halo: int, axis: int) -> bool:
     """Whether the scores of a part of a photo, beyond the halo, are those of the whole photo."""
     photo = _noise(np.random.default_rng(0), segmenter.spec, 2 * halo + 4 * COARSEST, axis, 8)
     pooled = segmenter.pooled(photo)
-    whole = _numpy(segmenter.seen(photo, (), pooled))
-    part = _numpy(segmenter.seen(photo[(*[slice(None)] * axis, np.s_[COARSEST:])], (), pooled))
+    whole = as_numpy(segmenter.seen(photo, (), pooled))
+    part = as_numpy(segmenter.seen(photo[(*[slice(None)] * axis, np.s_[COARSEST:])], (), pooled))
     inner, moved = halo // segmenter.spec.stride, COARSEST // segmenter.spec.stride
     found = part.swapaxes(axis + 1, -1)[..., inner : part.shape[axis + 1] - inner]
     expected = whole.swapaxes(axis + 1, -1)[..., inner + moved : whole.shape[axis + 1] - inner]
@@ -98,7 +98,3 @@ def _noise(rng: np.random.Generator, spec: Spec, length: int, axis: int, grain: 
         low, high = np.array(spec.ranges, np.float32).T
         values = low + (high - low) * rng.random((*shape, len(low)), np.float32)
     return values.repeat(grain, 1).repeat(grain, 2)[:, : sides[0], : sides[1]]
-
-
-def _numpy(scores: Any) -> NDArray[Any]:
-    return framework(scores).numpy(scores)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscore import images
-from upscore.arrays import framework
+from upscore.arrays import as_numpy
 from upscore.errors import ArgumentError, CheckpointError, ImageError
 from upscore.heads.argmax import argmax
 from upscore.inference.fusion import Coarse, fused, resampled
@@ -160,7 +160,7 @@ class Segmenter:
             )
         if not axes:
             return scores
-        return np.flip(framework(scores).numpy(scores), tuple(axis + 1 for axis in axes))
+        return np.flip(as_numpy(scores), tuple(axis + 1 for axis in axes))
 
     def pooled(self, photos: Photos, axes: tuple[int, ...] = ()) -> tuple[Any, ...]:
         """What the network's global poolings find in the photos that `seen` shows it.
@@ -181,8 +181,19 @@ class Segmenter:
         batch = photos if photos.ndim == 4 else photos[None]
         scores, size, stride = self.coarse(batch)
         labels = argmax(scores, size=size, stride=stride)
-        found: Bytes = framework(labels).numpy(labels)
+        found: Bytes = as_numpy(labels)
         return found if photos.ndim == 4 else found[0]
+
+    def labels_and_confidence(self, photos: Photos) -> tuple[Bytes, NDArray[np.float32]]:
+        """Return the labels of N photos of one size, and the probability of each of them.
+
+        Equivalent: the argmax and the maximum of the softmax of what `labels` takes the argmax of.
+        uint8 and float32, N x H x W.
+        """
+        scores, size, stride = self.coarse(photos)
+        found = argmax(scores, size=size, stride=stride, return_confidence="probability")
+        labels, confidence = map(as_numpy, found)
+        return labels, confidence
 
     def resized(self, photos: Photos, scale: float = 1.0) -> Photos:
         """Return N photos at the size that the spec asks for, times `scale`, in whole cells.

@@ -44,9 +44,9 @@ class Held:
 class Shown:
     """A picture at `ratio` times its size, padded to whole cells of 32 pixels.
 
-    The padding repeats the last row and column. Other ratios than 1 are resized in blocks that lie
-    where they lie: every window is made of the same pixels, those of Pillow's `Image.resize` of the
-    whole but for their rounding (1 of 255). Sides are whole multiples of `stride` then.
+    The padding repeats the last row and column. At other ratios than 1 the picture is resized in
+    blocks at fixed places, so a pixel is the same in every window: that of Pillow's `Image.resize`
+    of the whole but for its rounding (1 of 255). Sides are whole multiples of `stride` then.
 
     size: height and width before the padding.
     padded: height and width with it.
@@ -64,7 +64,7 @@ class Shown:
         self._block = min(_BLOCK, max(1, 1 << int(sparse).bit_length() >> 1))
 
     def read(self, window: Window) -> NDArray[Any]:
-        """The pixels of a window of the padded picture that reaches into the picture itself."""
+        """A window of the padded picture; it must overlap the picture."""
         top, left, height, width = window
         inside = Window(top, left, min(height, self.size[0] - top), min(width, self.size[1] - left))
         pixels = self._resized(inside) if self.resizes else self.photo.read(inside)

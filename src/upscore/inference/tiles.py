@@ -5,9 +5,8 @@ from math import isqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from upscore.arrays import framework
+from upscore.arrays import as_numpy
 from upscore.errors import ArgumentError
 from upscore.heads.argmax import argmax
 from upscore.heads.argmax.result import Measure
@@ -19,12 +18,12 @@ from upscore.io.memory import free_memory
 from upscore.models.spec import LEAST_ZOOM, MOST_ZOOM
 from upscore.rasters.raster import Window
 
-BLOCK = 512  # tiles are multiples of it, so that the blocks of files align with them
+BLOCK = 512  # tiles are multiples or halves of it, so that the blocks of files align with them
 
 _SHARE = 0.5  # of the memory that is free: for one call of the network
 _LEAST_MEMORY, _MOST_MEMORY = 700_000_000, 4_000_000_000  # bytes of such a call
 _BYTES = 220  # of one call for a shown pixel, measured: the bundled model by ONNX Runtime
-_MOST_TILE = 8192
+_LEAST_TILE, _MOST_TILE = 32, 8192
 _BLENDED_TILE = 1024
 
 
@@ -49,7 +48,7 @@ def tiles(
         tile: the side of the windows in pixels of the picture, a multiple of 512; where labels are
             blended also that of the network's tiles. None: what half of the free memory
             has room for, up to 4 GB: the larger, the less of the network's time goes into pixels
-            around windows.
+            around windows. Of a picture that is shown enlarged it may be 256, 128, 64 or 32.
 
     Raises:
         ArgumentError: an argument does not fit.
@@ -87,7 +86,9 @@ class Tiles:
         halos = self._source.halos
         self.exact = None not in halos
         self.halo = max((halo for halo in halos if halo is not None), default=0)
-        self.tile = tile or (_tile(self.halo, ratio) if self.exact else _BLENDED_TILE)
+        scales = (scale for one in segmenter.members for scale in one.augmentation.scales)
+        largest = ratio * max(scales)
+        self.tile = tile or (_tile(self.halo, largest) if self.exact else _BLENDED_TILE)
 
     def windows(self) -> Iterator[Window]:
         """The windows that cover the picture, row by row."""
@@ -123,16 +124,15 @@ class Tiles:
             coordinates=[(rows.step, rows.offset), (columns.step, columns.offset)],
             return_confidence=confidence,
         )
-        return _numpy(found) if confidence is None else tuple(map(_numpy, found))
+        return as_numpy(found) if confidence is None else tuple(map(as_numpy, found))
 
 
 def _tile(halo: int, ratio: float) -> int:
     """The side of windows whose network calls stay within the memory that is meant for one."""
     free = free_memory() or _LEAST_MEMORY
     memory = min(max(int(_SHARE * free), _LEAST_MEMORY), _MOST_MEMORY)
-    shown = isqrt(memory // _BYTES) - 2 * halo
-    return max(BLOCK, min(int(shown / ratio) // BLOCK * BLOCK, _MOST_TILE))
-
-
-def _numpy(found: Any) -> NDArray[Any]:
-    return framework(found).numpy(found)
+    shown = max(BLOCK, isqrt(memory // _BYTES) - 2 * halo)
+    tile = int(shown / ratio)
+    if tile < BLOCK:
+        return max(_LEAST_TILE, 1 << tile.bit_length() >> 1)
+    return min(tile // BLOCK * BLOCK, _MOST_TILE)

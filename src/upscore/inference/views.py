@@ -6,7 +6,7 @@ from functools import cached_property
 from math import prod
 from typing import Any, Protocol
 
-from upscore.arrays import framework
+from upscore.arrays import as_numpy
 from upscore.inference.blending import Area, Blended
 from upscore.inference.context import WHOLE, context_of
 from upscore.inference.ensemble import Ensemble
@@ -35,7 +35,7 @@ class Source(Protocol):
     halos: tuple[int | None, ...]
 
     def scores(self, area: Area) -> Any:
-        """Scores 1 x C x h x w of the cells in an area: the same whatever it is asked with."""
+        """Scores 1 x C x h x w; a cell's scores do not depend on the rest of the area."""
 
 
 def source_of(segmenter: Segmenter, photo: Photo, ratio: float, tile: int | None) -> Source:
@@ -97,7 +97,7 @@ class View:
             for axes, context in zip(self._mirrors, self._contexts, strict=True)
         ]
         scores = fused(Coarse(scores, scores.shape[2:], None) for scores in seen).scores
-        return scores if self._halo is not None else framework(scores).numpy(scores)
+        return scores if self._halo is not None else as_numpy(scores)
 
     @cached_property
     def _whole(self) -> Any:
@@ -137,7 +137,7 @@ class Fused:
             )
         ]
         scores = source.scores(((at[0].begin, at[0].end), (at[1].begin, at[1].end)))
-        scores = framework(scores).numpy(scores)
+        scores = as_numpy(scores)
         for axis, cells, places in zip((2, 3), area, at, strict=True):
             scores = resampled(scores, axis, cells[1] - cells[0], places)
         return scores

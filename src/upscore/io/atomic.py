@@ -38,6 +38,17 @@ def write_bytes(path: str | PathLike[str], data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def append_bytes(path: str | PathLike[str], data: bytes) -> None:
+    """Add to the end of a file, by one write where there is room, or raise OutputError."""
+    with _output(Path(path)):
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            while data:  # a disk that becomes full takes a part, and then raises
+                data = data[os.write(handle, data) :]
+        finally:
+            os.close(handle)
+
+
 def write_json(path: str | PathLike[str], value: Any) -> None:
     """Write JSON that is strict (NaN raises) and comfortable to read, whole or not at all."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)

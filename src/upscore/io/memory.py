@@ -3,8 +3,12 @@
 import os
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
+_MACHINE = Path("/proc/meminfo")
+_PROCESS = Path("/proc/self/statm")
+_VIRTUAL, _RESIDENT, _DATA = 0, 1, 5  # its fields, in pages
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -18,33 +22,37 @@ def free_memory() -> int | None:
 
 def _limits() -> Iterator[int]:
     """What is left within each limit that there is."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
+    if _MACHINE.exists():
+        lines = dict(line.split(":") for line in _MACHINE.read_text().splitlines())
         yield int(lines["MemAvailable"].split()[0]) << 10
-    elif "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        yield os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for limit in (*map(_number, _CGROUPS), *_process_limits()):
+    elif find_spec("psutil") is not None:
+        import psutil
+
+        yield int(psutil.virtual_memory().available)
+    for path in _CGROUPS:
+        limit = _number(path)
         if limit is not None:
-            yield max(0, limit - _held())
+            yield max(0, limit - _held(_RESIDENT))
+    yield from _process_limits()
 
 
 def _process_limits() -> Iterator[int]:
-    """The limits that a shell's `ulimit` sets."""
+    """What is left within the limits that a shell's `ulimit` sets."""
     if sys.platform == "win32":
         return
     import resource
 
-    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+    for kind, field in ((resource.RLIMIT_AS, _VIRTUAL), (resource.RLIMIT_DATA, _DATA)):
         soft, _ = resource.getrlimit(kind)
         if soft != resource.RLIM_INFINITY:
-            yield soft
+            yield max(0, soft - _held(field))
 
 
-def _held() -> int:
-    """Bytes that this process holds."""
-    status = Path("/proc/self/statm")
-    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if status.exists() else 0
+def _held(field: int) -> int:
+    """Bytes that this process holds, by one of the fields of /proc/self/statm."""
+    if not _PROCESS.exists():
+        return 0
+    return int(_PROCESS.read_text().split()[field]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _number(path: str) -> int | None:

@@ -15,7 +15,7 @@ from upscore.models.protobuf import field, fields_of, message_in
 _GRAPH = 7
 _NODE, _TENSOR, _INPUT, _OUTPUT = 1, 5, 11, 12
 _TAKES, _GIVES, _KIND = 1, 2, 4
-_DIMS, _INT64, _NAME, _RAW = 1, 7, 8, 9
+_NAME, _RAW = 8, 9
 _FLOAT = 1  # of the types of elements
 
 # The rows and columns of N x C x h x w. A normalisation of layers is a mean over other axes.
@@ -44,16 +44,17 @@ def cut(model: bytes) -> Cut:
             outside += field(number, value)
     parts = list(fields_of(memoryview(graph)))
     axes = dict(_axes_of(message_in(value)) for number, value in parts if number == _TENSOR)
-    pools, rest = [], b""
+    pools, rest = [], []
     for number, value in parts:
         pooled = _pooled(message_in(value), axes) if number == _NODE else None
         if pooled is None:
-            rest += field(number, value)
+            rest.append(field(number, value))
         else:
             pools.append(pooled)
     shown = b"".join(field(n, v) for n, v in parts if n != _OUTPUT)
     showing = shown + b"".join(field(_OUTPUT, _tensor_of_floats(name)) for name in pools)
-    taking = rest + b"".join(field(_INPUT, _tensor_of_floats(name)) for name in pools)
+    rest += [field(_INPUT, _tensor_of_floats(name)) for name in pools]
+    taking = b"".join(rest)
     return Cut(tuple(pools), outside + field(_GRAPH, showing), outside + field(_GRAPH, taking))
 
 
@@ -73,7 +74,7 @@ def _pooled(node: memoryview, axes: dict[str, set[int]]) -> str | None:
 
 def _axes_of(tensor: memoryview) -> tuple[str, set[int]]:
     """A tensor's name, and its values if it may hold the two axes of a mean."""
-    name, raw, values = "", b"", set()
+    name, values = "", set()
     for number, value in fields_of(tensor):
         if number == _NAME:
             name = _text(value)

@@ -20,7 +20,7 @@ from upscore.io.atomic import make_folder, write_json
 from upscore.kernels.threads import thread_count
 from upscore.models.checkpoint import identity_of
 from upscore.prediction.listing import named_photos
-from upscore.prediction.manifest import Manifest, state
+from upscore.prediction.manifest import NAME, Manifest, state
 from upscore.prediction.predictor import Predictor
 from upscore.prediction.steps import Steps
 from upscore.prediction.workers import on_processes
@@ -126,7 +126,9 @@ def predict_files(
 
     console = Console(stderr=True)
     manifest = None
-    if not isinstance(model, Segmenter):
+    if isinstance(model, Segmenter):  # whose results are not those that an earlier run listed
+        (out / NAME).unlink(missing_ok=True)
+    else:
         manifest = Manifest(out, _made_with(model, predictor, device, long_side), resume=resume)
         if manifest.stale:
             console.print(f"{out}: made with another model or other options, all is done again")

@@ -1,12 +1,11 @@
 """What a run has finished, kept beside its results, so that the next one need not do it again."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from upscore.io.atomic import write_bytes
+from upscore.io.atomic import append_bytes, write_bytes
 
 NAME = "manifest.jsonl"
 _VERSION = 1
@@ -32,7 +31,7 @@ class Manifest:
         if not found or self.stale:
             write_bytes(self.path, _line(first))
         elif not self.path.read_bytes().endswith(b"\n"):
-            self._append(b"\n")
+            append_bytes(self.path, b"\n")
         if not self.stale:
             self._done = {line["name"]: line for line in found[1:] if "name" in line}
 
@@ -58,14 +57,7 @@ class Manifest:
             "outputs": {output: _bytes(self.out / output) for output in outputs},
             "record": record,
         }
-        self._append(_line(line))
-
-    def _append(self, line: bytes) -> None:
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(handle, line)
-        finally:
-            os.close(handle)
+        append_bytes(self.path, _line(line))
 
     def _lines(self) -> list[dict[str, Any]]:
         """The lines that are whole."""

@@ -115,13 +115,15 @@ def labelled(
         actor, row = working.pop(done)
         try:
             status = ray.get(done)
-        except ray.exceptions.RayActorError:
+        except ray.exceptions.RayTaskError:
+            raise  # an error of the work itself
+        except ray.exceptions.RayError:  # the actor died, or Ray ended it for want of memory
             died[row["id"]] += 1
             start()
             if died[row["id"]] < ATTEMPTS:
                 todo.append(row)
                 continue
-            status = status_of(row, f"{ATTEMPTS} actors died of it; it is left out")
+            status = status_of(row, f"{ATTEMPTS} actors died while working on it; it is left out")
         else:
             give(actor)
         yield status

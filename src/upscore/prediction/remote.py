@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from upscore.errors import ArgumentError, ImageError, MissingPackageError
+from upscore.errors import ArgumentError, ImageError, MissingPackageError, message_of
 from upscore.io.atomic import make_folder, write_bytes
 from upscore.prediction.listing import named_photos
 from upscore.prediction.prediction import Prediction
@@ -44,8 +44,7 @@ class Labeller:
         try:
             prediction = self.predictor(read_bytes(status["uri"]))
         except (ImageError, MissingPackageError, MemoryError) as error:
-            reason = str(error) or type(error).__name__
-            return status | {"status": "error", "error": f"{status['uri']}: {reason}"}
+            return status | {"status": "error", "error": message_of(error, status["uri"])}
         status |= self._written(prediction, result_name(status["id"]))
         status["height"], status["width"] = prediction.labels.shape
         status["areas"] = json.dumps(prediction.areas)

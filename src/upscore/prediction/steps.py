@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from upscore.errors import ImageError, MissingPackageError
+from upscore.errors import ImageError, MissingPackageError, message_of
 from upscore.io.read_ahead import map_ahead
 from upscore.prediction.prediction import Prediction
 from upscore.prediction.predictor import Predictor
@@ -76,8 +76,7 @@ def _timed(step: Callable[[Job], None], job: Job) -> Job:
     try:
         step(job)
     except (ImageError, MissingPackageError, MemoryError) as error:
-        reason = str(error) or type(error).__name__
-        job.record["error"] = reason if str(job.path) in reason else f"{job.path}: {reason}"
+        job.record["error"] = message_of(error, job.path)
     job.seconds[step.__name__] = round(time.perf_counter() - start, 4)
     return job
 

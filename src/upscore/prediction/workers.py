@@ -1,4 +1,4 @@
-"""Photos on several processes; one that dies takes no more with it than the photo in its hands."""
+"""Photos on several processes; if one dies, only the photo it was working on is affected."""
 
 import os
 from collections import Counter, deque
@@ -39,17 +39,18 @@ def on_processes(
                 photo, answer = worker.take()
                 if isinstance(answer, Exception):
                     raise answer
-                if photo is None:
-                    continue  # it says that it is ready
                 if answer is not None:
-                    yield photo, answer
+                    if photo is not None:  # else it says that it is ready
+                        yield photo, answer
                     continue
                 workers[workers.index(worker)] = _Worker(out, options, threads)
+                if photo is None:
+                    continue  # nothing is lost
                 tried[photo] += 1
                 if tried[photo] < ATTEMPTS:
                     todo.append(photo)
                 else:
-                    yield photo, {"file": str(photo[0]), "error": worker.obituary(photo[0])}
+                    yield photo, {"file": str(photo[0]), "error": worker.failure(photo[0])}
     finally:
         for worker in workers:
             worker.end()
@@ -80,17 +81,18 @@ class _Worker:
             answer = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
-            if photo is None:
+            if not self.ready:
                 code = self.process.exitcode
                 return None, RunError(f"a process that labels photos could not start ({code})")
             return photo, None
         self.ready = True
         return photo, answer
 
-    def obituary(self, path: Path) -> str:
+    def failure(self, path: Path) -> str:
+        """The error of a photo that is left out."""
         code = self.process.exitcode or 0
         how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-        return f"{path}: {ATTEMPTS} processes died of it ({how}); it is left out"
+        return f"{path}: {ATTEMPTS} processes died while working on it ({how}); it is left out"
 
     def end(self) -> None:
         self.pipe.close()
@@ -99,13 +101,13 @@ class _Worker:
 
 
 def _heard(workers: list[_Worker]) -> list[_Worker]:
-    """The processes that have something to say, or have died."""
+    """The processes that have sent an answer or died; waits until there is one."""
     heard = connection.wait([worker.pipe for worker in workers])
     return [worker for worker in workers if worker.pipe in heard]
 
 
 def _work(pipe: Any, out: Path, options: dict[str, Any], threads: int) -> None:
-    """What a process does until nobody listens any more."""
+    """Label photos from the pipe until it is closed."""
     limit_threads(threads)
     try:
         steps = Steps(Predictor(**options), out)

@@ -16,7 +16,7 @@ def bounded(width: int) -> Iterator[Any]:
     """Yield rasterio; the memory that GDAL takes does not depend on a picture's height.
 
     It does on its width, where overviews are made: beyond a million pixels, 0.5 KB a column.
-    What GDAL cannot write becomes an OutputError. Pictures that lie nowhere raise no warning.
+    What GDAL cannot write becomes an OutputError. Pictures without a georeference raise no warning.
     """
     try:
         import rasterio
@@ -32,4 +32,4 @@ def bounded(width: int) -> Iterator[Any]:
             with rasterio.Env(**options):
                 yield rasterio
         except (CPLE_BaseError, RasterioError) as error:
-            raise OutputError(f"GDAL cannot write it: {error}") from error
+            raise OutputError(f"GDAL failed: {error}") from error

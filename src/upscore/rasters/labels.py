@@ -89,6 +89,22 @@ def write_confidence(
     _write(Path(path), size, windows, georeference, CONFIDENCE, scratch)
 
 
+def check_output(path: Path, size: tuple[int, int]) -> None:
+    """Raise before any window is made what would be raised when they are written.
+
+    UnsupportedError for a PNG that is too large, OutputError where a folder that is no zarr array
+    would be replaced.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".png" and size[0] * size[1] > MAX_PIXELS:
+        raise UnsupportedError(
+            f"{path}: {size[0]} x {size[1]} pixels are too many for a PNG (limit {MAX_PIXELS:,}); "
+            "write a .tif"
+        )
+    if suffix == ".zarr":
+        chunks.check_replaceable(path)
+
+
 def percent(probabilities: ArrayLike) -> NDArray[np.uint8]:
     """Probabilities as whole per cents, NaN as 255: what maps of probability are in GIS.
 
@@ -109,6 +125,7 @@ def _write(
 ) -> None:
     if min(size) < 1:
         raise ArgumentError(f"a picture of {size[0]} x {size[1]} pixels: nothing to write")
+    check_output(path, size)
     checked = _checked(size, windows)
     match path.suffix.lower():
         case ".tif" | ".tiff":
@@ -137,11 +154,6 @@ def _checked(size: tuple[int, int], windows: Windows) -> Iterator[tuple[Window, 
 
 
 def _write_png(path: Path, size: tuple[int, int], windows: Windows, layer: Layer) -> None:
-    if size[0] * size[1] > MAX_PIXELS:
-        raise UnsupportedError(
-            f"{path}: {size[0]} x {size[1]} pixels are too many for a PNG (limit {MAX_PIXELS:,}); "
-            "write a .tif"
-        )
     whole = np.empty(size, np.uint8)
     for (top, left, height, width), values in windows:
         whole[top : top + height, left : left + width] = values

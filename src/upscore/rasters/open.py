@@ -12,6 +12,7 @@ from upscore.rasters.raster import Raster
 
 # Suffixes of scanned slides, which OpenSlide reads best (https://openslide.org/formats/).
 SLIDES = (".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".dcm")
+SUFFIXES = images.SUFFIXES | {*SLIDES, ".jp2", ".img", ".zarr"}  # what folders are searched for
 _TIFF = (".tif", ".tiff")
 _ORDINARY = images.SUFFIXES - set(_TIFF)
 _ZARR = ("zarr.json", ".zarray", ".zgroup")
@@ -56,9 +57,10 @@ def open_raster(path: str | PathLike[str]) -> Raster:
             f"{path}: an array of more than {images.MAX_PIXELS:,} pixels; save it as a .zarr"
         )
     if find_spec("rasterio") is not None:
-        from upscore.rasters.readers.geo import GeoRaster
+        from upscore.rasters.readers.geo import GeoRaster, check_mask
         from upscore.rasters.readers.turned import upright
 
+        check_mask(path)
         try:
             return upright(GeoRaster(path))
         except ImageError as error:

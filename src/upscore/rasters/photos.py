@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from upscore.errors import ImageError
 from upscore.images.decode import to_8_bits
-from upscore.rasters.raster import Raster, Window
 
 Ranges = Sequence[tuple[float, float]]
 
 
-def photo_of(raster: Raster, window: Window, ranges: Ranges | None) -> NDArray[Any]:
-    """Return a window as a model takes it, as `upscore.images` reads a small file of it.
+def as_photo(
+    pixels: NDArray[Any], valid: NDArray[np.bool_] | None, ranges: Ranges | None, path: Path
+) -> NDArray[Any]:
+    """Return what was read of a window as a model takes it: as `upscore.images` reads a small file.
 
     Without `ranges` the model takes pictures: uint8 H x W x 3, of one band repeated, or of the
     first three of more; grey of 16 bits from 0 to 65535, or floats from 0 to 1, for black to white;
@@ -24,13 +25,6 @@ def photo_of(raster: Raster, window: Window, ranges: Ranges | None) -> NDArray[A
 
     Raises ImageError where the picture is neither.
     """
-    return as_photo(raster.read(window), raster.valid(window), ranges, raster.path)
-
-
-def as_photo(
-    pixels: NDArray[Any], valid: NDArray[np.bool_] | None, ranges: Ranges | None, path: Path
-) -> NDArray[Any]:
-    """Do as `photo_of` for what was read of a window."""
     if ranges is not None:
         if pixels.shape[2] != len(ranges):
             raise ImageError(

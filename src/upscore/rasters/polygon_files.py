@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from upscore.errors import ArgumentError, MissingPackageError, OutputError
+from upscore.errors import ImageError, MissingPackageError, OutputError
 from upscore.rasters.raster import Georeference
 
 _BATCH = 100_000  # corners that are projected and written at a time
@@ -166,10 +166,15 @@ def _placed(batch: list[Polygon], outlined: Outlined, *, wgs84: bool = False) ->
 def _degrees(x: Any, y: Any, crs: str) -> tuple[Any, Any]:
     """Longitudes and latitudes."""
     from rasterio import warp
+    from rasterio._err import CPLE_BaseError
 
-    x, y = map(np.array, warp.transform(crs, "OGC:CRS84", x, y))
-    if not np.isfinite(x).all() or not np.isfinite(y).all():
-        raise ArgumentError("the raster reaches to where WGS 84 has no coordinates; write a .gpkg")
+    try:
+        x, y = map(np.array, warp.transform(crs, "OGC:CRS84", x, y))
+        found = np.isfinite(x).all() and np.isfinite(y).all()
+    except CPLE_BaseError:
+        found = False
+    if not found:
+        raise ImageError("the raster reaches to where WGS 84 has no coordinates; write a .gpkg")
     return x, y
 
 

@@ -58,9 +58,9 @@ def write_polygons(
         picture: the name of the picture for COCO; that of the labels if None.
 
     Raises:
-        ArgumentError: an unknown suffix, a class to skip that is not one, a raster that lies where
-            WGS 84 has no coordinates.
-        ImageError: GDAL cannot open the labels.
+        ArgumentError: an unknown suffix, a class to skip that is not one.
+        ImageError: GDAL cannot open the labels; or GeoJSON of a raster that lies where WGS 84 has
+            no coordinates.
         MissingPackageError: a GeoPackage without pyogrio.
         OutputError: the file cannot be written.
     """
@@ -90,6 +90,18 @@ def write_polygons(
             writer(temporary, outlined)
 
 
+def outlines(labels: NDArray[np.uint8]) -> Iterator[Polygon]:
+    """The connected regions (by sides) of a label map, along the sides of its pixels.
+
+    >>> [(p.label, p.pixels) for p in outlines(np.array([[7, 7, 0]], np.uint8))]
+    [(7, 2), (0, 1)]
+    """
+    with bounded(0):
+        from rasterio.features import shapes
+
+        yield from map(_polygon, shapes(labels))
+
+
 def _opened(rasterio: Any, labels: Path) -> Any:
     try:
         return rasterio.open(labels)
@@ -102,16 +114,21 @@ def _traced(rasterio: Any, file: Any, path: Path, wanted: list[bool]) -> Iterato
     from rasterio.features import shapes
 
     with rasterio.open(_view(path, file.width, file.height, wanted)) as view:
-        for shape, label in shapes(rasterio.band(view, 1), mask=rasterio.band(view, 2)):
-            rings = [np.array(ring) for ring in shape["coordinates"]]
-            outer, *holes = (abs(signed_area(ring.astype(np.int64))) for ring in rings)
-            yield Polygon(int(label), rings, round(outer - sum(holes)))
+        yield from map(_polygon, shapes(rasterio.band(view, 1), mask=rasterio.band(view, 2)))
+
+
+def _polygon(traced: tuple[Any, float]) -> Polygon:
+    """A region as GDAL gives it."""
+    shape, label = traced
+    rings = [np.array(ring) for ring in shape["coordinates"]]
+    outer, *holes = (abs(signed_area(ring.astype(np.int64))) for ring in rings)
+    return Polygon(int(label), rings, round(outer - sum(holes)))
 
 
 def _view(path: Path, width: int, height: int, wanted: list[bool]) -> str:
     """A raster, computed as it is read, of the labels and of which are wanted.
 
-    It lies nowhere: GDAL's outlines would be in map units, in which pixels are not whole.
+    It has no georeference, so that GDAL's outlines are in pixels and not in map units.
     """
     table = ",".join(f"{i}:{int(i < len(wanted) and wanted[i])}" for i in range(256))
     bands = "".join(

@@ -3,7 +3,7 @@
 import json
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,19 @@ _PLAN = "plan.json"
 class WindowStore:
     """The windows of a picture that are finished, a file for each window and kind of result.
 
-    A file is there whole or not at all, and its being there is the whole journal: after a kill at
-    any moment the same plan finds what was finished. Several processes may store different windows
-    at the same time.
+    A file is there whole or not at all, and there is no other record: a file that exists is a
+    finished window, so a killed run can go on. Several processes may store different windows at the
+    same time.
 
     Args:
         folder: a folder of its own, such as `OUT/.scene.part`; made if it is missing.
         plan: JSON values that decide what the windows hold: the picture, its size and time of
             change, the model, the tiles. What lies there of another plan is discarded.
         kinds: the results of a window, each uint8 with 255 for void.
+        free: names of values that may differ from those of what lies there, which are then taken.
 
     Attributes:
+        plan: the plan, with the values that were taken.
         discarded: whether windows of another plan were there and are gone.
 
     Raises:
@@ -53,10 +55,15 @@ class WindowStore:
         folder: str | PathLike[str],
         plan: Mapping[str, Any],
         kinds: tuple[str, ...] = ("labels",),
+        free: Collection[str] = (),
     ) -> None:
         self.folder, self.kinds = make_folder(folder), kinds
         wanted = json.loads(json.dumps(plan))
         found = self._plan()
+        if isinstance(found, dict):
+            taken = wanted | {name: found[name] for name in free if name in found}
+            wanted = taken if taken == found else wanted
+        self.plan: dict[str, Any] = wanted
         self.discarded = found not in (None, wanted)
         if self.discarded:  # The old plan goes last: a kill in between leaves the same task.
             for path in self.folder.iterdir():
@@ -112,8 +119,8 @@ class WindowStore:
             others = [p.name for p in self.folder.iterdir() if not p.name.startswith(".part-")]
             if others and not (self.folder / _PLAN).exists():  # Another process may have begun.
                 raise RunError(
-                    f"{self.folder}: holds {sorted(others)[0]}, but no {_PLAN}: these are no "
-                    "windows; name another folder, or delete this one"
+                    f"{self.folder}: {sorted(others)[0]} is in this folder, but no {_PLAN}, so "
+                    "upscore did not make it; choose another output folder or delete this one"
                 ) from None
             return None
         except ValueError:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 import upscore
+from upscore.errors import ArgumentError, ImageError
 from upscore.prediction.scenes.scale import choose_scale, metres
 from upscore.rasters.raster import Georeference
 
@@ -46,7 +47,11 @@ def test_without_the_ground_the_model_decides():
 def test_what_cannot_be():
     with pytest.raises(upscore.UpscoreError, match="not both"):
         choose_scale(SPEC, HALF_A_METRE, scale=1, resolution=1)
-    with pytest.raises(upscore.UpscoreError, match="how large its pixels are on the ground"):
+    with pytest.raises(ImageError, match="how large its pixels are on the ground"):
         choose_scale(SPEC, None, resolution="1m")
-    with pytest.raises(upscore.UpscoreError, match="are the limits"):
+    with pytest.raises(ArgumentError, match="no length"):
+        choose_scale(SPEC, None, resolution="far")
+    with pytest.raises(ArgumentError, match="are the limits"):
         choose_scale(SPEC, None, scale=0)
+    with pytest.raises(ImageError, match="are the limits"):
+        choose_scale(SPEC, HALF_A_METRE, resolution="1cm")

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 
 import numpy as np
 import pytest
+import tifffile
 
 import upscore
 import upscore.images
@@ -17,7 +19,11 @@ from upscore.inference.tiles import Tiles
 from upscore.models.spec import Spec
 
 rasterio = pytest.importorskip("rasterio")
+zarr = pytest.importorskip("zarr")
+from upscore.prediction.scenes.photo import RasterPhoto  # noqa: E402
 from upscore.prediction.scenes.predict import predict_scenes  # noqa: E402
+from upscore.prediction.scenes.scene import _changed  # noqa: E402
+from upscore.rasters.raster import Window  # noqa: E402
 
 UTM = {"crs": "EPSG:32633", "transform": rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)}
 CAT = upscore.images.read(upscore.images.samples()["cat"])
@@ -28,7 +34,7 @@ def write(path, pixels, **profile):
     height, width, count = pixels.shape
     tiled = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate"}
     shape = {"height": height, "width": width, "count": count, "dtype": pixels.dtype}
-    with rasterio.open(path, "w", driver="GTiff", **shape, **tiled, **UTM, **profile) as file:
+    with rasterio.open(path, "w", driver="GTiff", **shape, **tiled, **(UTM | profile)) as file:
         file.write(pixels.transpose(2, 0, 1))
     return path
 
@@ -47,6 +53,13 @@ class Bright:
         n, height, width, bands = photos.shape
         cells = photos.reshape(n, height // 8, 8, width // 8, 8, bands).mean((2, 4, 5)) / 255
         return np.stack([0.5 - cells, 0 * cells, cells - 0.6], axis=1).astype(np.float32)
+
+
+class Dark(Bright):
+    """The same, and all of it dark."""
+
+    def scores(self, photos):
+        return super().scores(0 * photos)
 
 
 @pytest.fixture
@@ -146,7 +159,89 @@ def test_a_broken_window_costs_only_itself(tmp_path, bright, noise):
     assert (found == whole)[far].all()
 
 
-def test_what_an_earlier_run_could_not_read_is_still_reported(tmp_path, bright, noise, monkeypatch):
+class Unplugging(Bright):
+    """Takes the picture away, as a share that drops, when a window is finished."""
+
+    def __init__(self, path, store):
+        self.path, self.store = path, store
+
+    def scores(self, photos):
+        if self.path.exists() and list(self.store.glob("labels_*")):
+            self.path.rename(self.path.with_name("away"))
+        return super().scores(photos)
+
+
+def test_a_picture_that_vanishes_is_an_error_and_its_finished_windows_stay(tmp_path, bright, noise):
+    path = tmp_path / "noise.zarr"
+    pixels = np.tile(noise, (3, 2, 1))[:2400, :2400]  # more than is shown at once
+    array = zarr.create_array(path, shape=pixels.shape, chunks=(256, 256, 3), dtype="u1")
+    array[:] = pixels
+    store = tmp_path / "out" / "labels" / ".noise.tif.part"
+    model = upscore.Segmenter(bright.spec, Unplugging(path, store))
+    (failed,) = predict_scenes([path], tmp_path / "out", model, tile=512, progress=False).failed
+    assert "noise.zarr: rows" in failed["error"]
+    assert "cannot be read" in failed["error"]
+    finished = list(store.glob("labels_*"))
+    assert 0 < len(finished) < 25
+    for file in finished:
+        assert 255 not in zlib.decompress(file.read_bytes())
+
+
+def test_a_file_that_vanishes_is_not_taken_for_broken(tmp_path, noise):
+    path = write(tmp_path / "noise.tif", noise)
+    with upscore.rasters.open_raster(path) as raster:
+        photo = RasterPhoto(raster, None)
+        photo.read(Window(0, 0, 256, 256))
+        os.truncate(path, 1000)
+        path.unlink()
+        with pytest.raises(upscore.images.ImageError, match="No such file"):
+            photo.read(Window(512, 512, 512, 512))
+        assert not photo.broken
+
+
+def test_an_array_that_changed_is_another_picture(tmp_path):
+    array = zarr.create_array(tmp_path / "a.zarr", shape=(9, 9), chunks=(3, 3), dtype="u1")
+    array[:] = 1
+    before = _changed(tmp_path / "a.zarr")
+    assert _changed(tmp_path / "a.zarr") == before
+    array[0, 0] = 2
+    assert _changed(tmp_path / "a.zarr") != before
+
+
+def unfinished(path, out, *options, **named):
+    """Label all windows of a picture, and stop there."""
+
+    def stop(scene):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("upscore.prediction.scenes.predict.write_results", stop)
+        with pytest.raises(KeyboardInterrupt):
+            predict_scenes([path], out, *options, progress=False, **named)
+
+
+def test_windows_are_taken_up_whatever_memory_is_free(tmp_path, capsys, monkeypatch):
+    path = write(tmp_path / "cat.tif", CAT)
+    unfinished(path, tmp_path / "out", tile=512)
+    with monkeypatch.context() as patch:
+        patch.setattr(Tiles, "labels", None)  # nothing is left to label
+        unfinished(path, tmp_path / "out")
+    plan = tmp_path / "out" / "labels" / ".cat.tif.part" / "plan.json"
+    assert json.loads(plan.read_text())["tile"] == 512
+    (record,) = predict_scenes([path], tmp_path / "out", tile=1024, progress=False).ok
+    assert (record["tile"], record["discarded"]) == (1024, True)
+    assert "cat.tif: the windows that were finished" in capsys.readouterr().err
+
+
+def test_of_two_segmenters_nothing_is_mixed(tmp_path, bright):
+    path = write(tmp_path / "cat.tif", CAT)
+    unfinished(path, tmp_path / "out", bright, tile=512)
+    bright.engine = Dark()
+    predict_scenes([path], tmp_path / "out", bright, tile=512, progress=False)
+    assert (labels_of(tmp_path / "out" / "labels" / "cat.tif") == 0).all()
+
+
+def test_what_an_earlier_run_could_not_read_is_still_reported(tmp_path, noise):
     """The second of two windows is void as a whole, and finished when the run is stopped."""
     path = write(tmp_path / "noise.tif", noise[:512, :1024])
     with rasterio.open(path) as file:
@@ -157,17 +252,9 @@ def test_what_an_earlier_run_could_not_read_is_still_reported(tmp_path, bright, 
             file.seek(offset)
             file.write(b"broken" * 20)
 
-    def stop(scene):
-        raise KeyboardInterrupt
-
-    def run():
-        return predict_scenes([path], tmp_path / "out", bright, tile=512, progress=False)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("upscore.prediction.scenes.predict.write_results", stop)
-        with pytest.raises(KeyboardInterrupt):
-            run()
-    (failed,) = run().failed
+    unfinished(path, tmp_path / "out", tile=512)
+    (failed,) = predict_scenes([path], tmp_path / "out", tile=512, progress=False).failed
+    assert not failed["discarded"]
     assert "4 blocks of 256 pixels" in failed["error"]
     assert "rows 0 to 256, columns 512 to 768" in failed["error"]
     assert (labels_of(tmp_path / "out" / "labels" / "noise.tif")[:, 512:] == 255).all()
@@ -263,6 +350,70 @@ def test_a_bad_file_is_reported_and_the_rest_goes_on(tmp_path, bright):
     )
     assert [len(summary.ok), len(summary.failed)] == [1, 2]
     assert all(record["file"] in record["error"] for record in summary.failed)
+
+
+def far(path):
+    """A picture of pixels of 50 km."""
+    write(path, CAT, transform=rasterio.Affine(50_000, 0, 0, 0, -50_000, 0))
+
+
+def nowhere(path):
+    """A picture that reaches beyond the oval of a map of the world."""
+    place = rasterio.Affine(100_000, 0, -18_000_000, 0, -100_000, 9_000_000)
+    write(path, CAT[:180, :360], crs="ESRI:54009", transform=place)
+
+
+def unmeasured(path):
+    """A picture that does not say how large its pixels are."""
+    tifffile.imwrite(path, CAT, photometric="rgb")
+
+
+def foreign(path):
+    """A picture whose windows would go into a folder of something else."""
+    write(path, CAT)
+    (path.parent / "out" / "labels" / ".bad.tif.part").mkdir(parents=True)
+    (path.parent / "out" / "labels" / ".bad.tif.part" / "thesis.txt").write_text("precious")
+
+
+def huge(path):
+    """A picture of more pixels than a PNG may have."""
+    with rasterio.open(
+        path, "w", "GTiff", 10_001, 10_000, 3, dtype="uint8", sparse_ok=True, tiled=True, **UTM
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (far, {"resolution": "1m"}, "are the limits"),
+        (unmeasured, {"resolution": "1m"}, "how large its pixels are on the ground"),
+        (nowhere, {"polygons": ["geojson"], "scale": 1}, "WGS 84 has no coordinates"),
+        (foreign, {}, "no plan.json"),
+        (huge, {"format": "png"}, "too many for a PNG"),
+    ],
+)
+def test_what_one_picture_causes_ends_no_other(tmp_path, bright, make, options, message):
+    good = write(tmp_path / "cat.tif", CAT)
+    make(tmp_path / "bad.tif")
+    paths = [tmp_path / "bad.tif", good]
+    summary = predict_scenes(paths, tmp_path / "out", bright, progress=False, **options)
+    (failed,) = summary.failed
+    assert message in failed["error"]
+    assert str(tmp_path / "bad.tif") in failed["error"]
+    assert [record["file"] for record in summary.ok] == [str(good)]
+    assert not (tmp_path / "out" / "labels" / ".bad.png.part").exists()  # refused at once
+
+
+def test_a_folder_of_something_else_is_refused_before_a_window_is_labelled(tmp_path, bright):
+    path = write(tmp_path / "cat.tif", CAT)
+    thesis = tmp_path / "out" / "labels" / "cat.zarr" / "thesis.txt"
+    thesis.parent.mkdir(parents=True)
+    thesis.write_text("precious")
+    with pytest.raises(upscore.UpscoreError, match="is no zarr array"):
+        predict_scenes([path], tmp_path / "out", bright, format="zarr", progress=False)
+    assert thesis.exists()
+    assert not (tmp_path / "out" / "labels" / ".cat.zarr.part").exists()
 
 
 def command(*arguments):

@@ -18,7 +18,8 @@ class RasterPhoto:
     """A raster as `Tiles` reads it: its pixels as a model of these ranges takes them.
 
     What cannot be read counts as not measured, so that a broken block costs its own pixels and not
-    those of all windows that look at it. `broken` holds these places and the reasons.
+    those of all windows that look at it. `broken` holds these places and the reasons. A file that
+    is no longer there raises ImageError instead.
     """
 
     def __init__(self, raster: Raster, ranges: Ranges) -> None:
@@ -47,7 +48,8 @@ class RasterPhoto:
         try:
             return self._raster.read(window), self._raster.valid(window)
         except ImageError:
-            pass
+            if not self._raster.path.exists():  # such as on a share that dropped: nothing is broken
+                raise
         top, left, height, width = window
         pixels = np.zeros((height, width, self._raster.bands), self._raster.dtype)
         valid = np.zeros((height, width), bool)
@@ -65,6 +67,8 @@ class RasterPhoto:
                     good = self._raster.valid(block)
                     valid[inside] = True if good is None else good[part]
                 except ImageError as error:
+                    if not self._raster.path.exists():
+                        raise
                     self.broken[block] = str(error)
         return pixels, valid
 

@@ -1,5 +1,7 @@
 """Pictures larger than memory, from files to files."""
 
+import secrets
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,7 +9,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from upscore.errors import ArgumentError, ImageError, MissingPackageError
+from upscore.errors import (
+    ArgumentError,
+    ImageError,
+    MissingPackageError,
+    RunError,
+    UnsupportedError,
+    message_of,
+)
 from upscore.inference.engines import EngineName, Precision
 from upscore.inference.load import Models, name_of, segmenter_of
 from upscore.inference.segmenter import Segmenter
@@ -20,8 +29,11 @@ from upscore.prediction.scenes.label import label_windows
 from upscore.prediction.scenes.results import write_results
 from upscore.prediction.scenes.scene import Scene
 from upscore.prediction.scenes.task import Format, Polygons, Task
-from upscore.rasters import open_raster
+from upscore.rasters.open import SUFFIXES, open_raster
 from upscore.rasters.raster import Window
+
+# What one picture causes, and the others go on without.
+_ITS_OWN = (ImageError, MissingPackageError, UnsupportedError, RunError, MemoryError)
 
 
 def predict_scenes(
@@ -46,8 +58,9 @@ def predict_scenes(
     Writes `out/labels/NAME.tif`, `out/overlays/NAME.jpg` (a small picture to look at),
     `out/areas/NAME.csv`, what else is asked for, and `out/summary.json`. Memory is bounded by a
     window, not by the picture. Killed and started again, it goes on with the windows that are
-    missing: they are kept in `out/labels/.NAME.tif.part` until all are there. What cannot be read
-    becomes void, block by block, and an error in the picture's record.
+    missing: they are kept in `out/labels/.NAME.tif.part` until all are there. A Segmenter does not
+    tell which model it is, so with one all windows are done again. What cannot be read becomes
+    void, block by block, and an error in the picture's record.
 
     Args:
         paths: files, folders (searched all the way down) and glob patterns.
@@ -70,7 +83,7 @@ def predict_scenes(
     segmenter = segmenter_of(model, engine=engine, device=device, precision=precision, tta=tta)
     task = Task(
         segmenter,
-        str(segmenter.spec) if isinstance(model, Segmenter) else identity_of(model),
+        secrets.token_hex(16) if isinstance(model, Segmenter) else identity_of(model),
         Path(out),
         tile=tile,
         scale=scale,
@@ -80,7 +93,7 @@ def predict_scenes(
         polygons=tuple(polygons),
         progress=progress,
     )
-    named = list(named_photos(paths, task.out))
+    named = list(named_photos(paths, task.out, SUFFIXES))
     if not named:
         raise ArgumentError("no pictures were given: name files, folders or patterns such as *.tif")
     make_folder(task.out / "labels")
@@ -98,14 +111,19 @@ def _record(path: Path, name: str, task: Task) -> dict[str, Any]:
     try:
         with open_raster(path) as raster:
             record |= _labelled(Scene(raster, name, task))
-    except (ImageError, MissingPackageError, MemoryError) as error:
-        reason = str(error) or type(error).__name__
-        record["error"] = reason if str(path) in reason else f"{path}: {reason}"
+    except _ITS_OWN as error:
+        record["error"] = message_of(error, path)
     return record | {"seconds": round(time.perf_counter() - start, 3)}
 
 
 def _labelled(scene: Scene) -> dict[str, Any]:
     """Label a picture and write what is wanted of it; its record."""
+    if scene.store.discarded:
+        print(
+            f"{scene.raster.path}: the windows that were finished are of another state of the "
+            "picture, with another model or other options, and all are done again",
+            file=sys.stderr,
+        )
     with _progress_bar(scene) as advance:
         label_windows(scene, advance)
     record = write_results(scene) | {
@@ -113,6 +131,7 @@ def _labelled(scene: Scene) -> dict[str, Any]:
         "scale_reason": scene.reason,
         "tile": scene.tiles.tile,
         "exact": scene.tiles.exact,
+        "discarded": scene.store.discarded,
     }
     if broken := sorted(scene.photo.broken.items()):
         record["error"] = (

@@ -3,7 +3,7 @@
 import re
 from math import isfinite
 
-from upscore.errors import ArgumentError
+from upscore.errors import ArgumentError, ImageError
 from upscore.models.spec import LEAST_ZOOM, MOST_ZOOM, Spec
 from upscore.rasters.raster import Georeference
 
@@ -39,8 +39,12 @@ def choose_scale(
     resolution: or as many as make its pixels this long on the ground, in metres or with a unit.
 
     Else the ground decides, where both the picture and the photos that the model was trained on say
-    how long their pixels are; else `spec.zoom`. Raises ArgumentError where both are given, or a
-    resolution for a picture that does not tell the size of its own pixels.
+    how long their pixels are; else `spec.zoom`.
+
+    Raises:
+        ArgumentError: both are given, or one that is no size.
+        ImageError: a resolution, and the picture does not tell the size of its own pixels; or what
+            follows from that size is beyond the limits.
     """
     if scale is not None and resolution is not None:
         raise ArgumentError(
@@ -50,12 +54,12 @@ def choose_scale(
     if scale is not None:
         chosen, reason = scale, "as asked"
     elif resolution is not None:
+        side = metres(resolution)
         if ground is None:
-            raise ArgumentError(
+            raise ImageError(
                 "resolution needs a picture that says how large its pixels are on the ground, and "
                 "this one does not: give scale (--scale) instead"
             )
-        side = metres(resolution)
         chosen, reason = ground / side, f"{side:g} m a pixel, as asked; the picture has {ground:g}"
     elif ground is not None and spec.resolution is not None:
         chosen = ground / spec.resolution * spec.zoom
@@ -69,7 +73,8 @@ def choose_scale(
             "does not say at what scale; if its things are smaller or larger here, give --scale"
         )
     if not LEAST_ZOOM <= chosen <= MOST_ZOOM:
-        raise ArgumentError(
+        kind = ImageError if scale is None else ArgumentError
+        raise kind(
             f"the network would be shown {chosen:g} pixels for one of the picture, and {LEAST_ZOOM}"
             f" to {MOST_ZOOM} are the limits: give another scale or resolution"
         )

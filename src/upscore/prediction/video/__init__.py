@@ -1,1 +1,3 @@
 """Videos, frame by frame."""
+
+VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v"}

@@ -125,7 +125,8 @@ def opened(path: Path) -> Iterator[Clip]:
     """Open a video, without trusting it: a local file, of a known format, of bounded frames.
 
     Raises:
-        ImageError: it is no video that can be read, or its frames are too large.
+        ImageError: it is no video that can be read, or its frames are too large; or FFmpeg fails
+            inside the block.
     """
     av = av_module()
     limit = {"max_pixels": str(images.MAX_PIXELS)}
@@ -147,6 +148,8 @@ def opened(path: Path) -> Iterator[Clip]:
         if not container.streams.video:
             raise ImageError(f"{path}: there are no pictures in this file")
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise ImageError(f"{path}: there is no decoder for the pictures in this file")
         if not 0 < stream.width * stream.height <= images.MAX_PIXELS:
             raise ImageError(
                 f"{path}: frames of {stream.width} x {stream.height} pixels; expected 1 to "
@@ -154,7 +157,10 @@ def opened(path: Path) -> Iterator[Clip]:
             )
         # Slices that cannot be decoded are reported instead of being painted over.
         stream.codec_context.options = limit | {"err_detect": "crccheck+explode"}
-        yield Clip(path, container)
+        try:
+            yield Clip(path, container)
+        except av.FFmpegError as error:
+            raise ImageError(f"{path}: FFmpeg cannot go on: {error.strerror}") from error
 
 
 def _refuse(*_: Any) -> Any:

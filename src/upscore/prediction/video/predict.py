@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from upscore.errors import ArgumentError, ImageError, MissingPackageError, UnsupportedError
+from upscore.errors import (
+    ArgumentError,
+    ImageError,
+    MissingPackageError,
+    UnsupportedError,
+    message_of,
+)
 from upscore.inference.engines import EngineName, Precision
 from upscore.inference.load import LongSide, Models, name_of, segmenter_of
 from upscore.inference.segmenter import Segmenter
@@ -24,6 +30,7 @@ from upscore.io.read_ahead import map_ahead
 from upscore.prediction.batch import Summary
 from upscore.prediction.listing import named_photos
 from upscore.prediction.prediction import Prediction
+from upscore.prediction.video import VIDEO_SUFFIXES
 from upscore.prediction.video.clip import Broken, Clip, Frame, opened
 from upscore.prediction.video.results import Labels, Results, results
 
@@ -136,13 +143,13 @@ def predict_videos(
     )
     make_folder(out)
     records = []
-    for path, name in named_photos(paths, out):
+    for path, name in named_photos(paths, out, VIDEO_SUFFIXES):
         try:
             record = predict_video(
                 path, out, segmenter, every=every, labels=labels, progress=progress, name=name
             )
         except (ImageError, MissingPackageError, MemoryError) as error:
-            record = {"file": str(path), "error": str(error) or type(error).__name__}
+            record = {"file": str(path), "error": message_of(error, path)}
         records.append(record)
     seconds = time.perf_counter() - started
     summary = Summary(name_of(model), segmenter.spec.class_names, tuple(records), seconds)

@@ -1,5 +1,6 @@
 """What comes of a video: the overlay, the labels and the areas, written frame by frame."""
 
+import csv
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -26,9 +27,11 @@ class Track:
         self._sound: Any = None
         self._early: list[Any] = []  # sound before the first frame: the file has no header yet
         self.silent: str | None = None  # the codec of sound that is left out
+        self.lost = 0  # packets of sound
         if clip.sound is not None and codec == "libx264":
-            kind = clip.sound.codec.canonical_name  # "mp3" of the decoder "mp3float"
-            if kind in _SOUND:
+            decoder = clip.sound.codec_context  # None of a codec that FFmpeg does not know
+            kind = decoder.codec.canonical_name if decoder else "an unknown codec"
+            if kind in _SOUND:  # "mp3" of the decoder "mp3float"
                 self._sound = container.add_stream_from_template(clip.sound)
             else:
                 self.silent = kind
@@ -58,7 +61,10 @@ class Track:
             self._early.append(packet)
         elif self._sound is not None:
             packet.stream = self._sound
-            self._container.mux(packet)
+            try:
+                self._container.mux(packet)
+            except av_module().ArgumentError:  # its time stamp goes back
+                self.lost += 1
 
     def finish(self) -> None:
         """Write what the encoder still holds."""
@@ -87,14 +93,10 @@ class Results:
     ) -> None:
         self._out, self._name, self._spec, self._as = out, name, spec, labels
         self.files = {"overlay": f"overlays/{name}.mp4", "areas_file": f"areas/{name}.csv"}
-        self.notes: dict[str, str] = {}
         # Without B-frames the file's time stamps are those of the clip, with nothing shifted.
         self._overlay = self._track(
             stack, clip, "overlay", "libx264", {"bf": "0", "crf": "20", "preset": "fast"}
         )
-        if self._overlay.silent is not None:
-            kind = self._overlay.silent
-            self.notes["sound"] = f"left out: {kind} is not copied into an mp4"
         self._labels: Track | None = None
         if labels == "video":
             self.files["labels"] = f"labels/{name}.mkv"
@@ -104,15 +106,24 @@ class Results:
             for earlier in make_folder(out / "labels" / name).glob("[0-9]" * 6 + ".png"):
                 earlier.unlink()  # of a run that labelled other frames
         table = stack.enter_context(replacing(self._path("areas_file")))
-        self._table = stack.enter_context(table.open("w", encoding="utf-8"))
-        names = (f'"{name}"' if "," in name else name for name in spec.class_names)
-        self._table.write(",".join(("seconds", "frame", *names)) + "\n")
+        file = stack.enter_context(table.open("w", encoding="utf-8", newline=""))
+        self._table = csv.writer(file, lineterminator="\n")
+        self._table.writerow(("seconds", "frame", *spec.class_names))
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What the record says of the files besides their names."""
+        if self._overlay.silent is not None:
+            return {"sound": f"left out: {self._overlay.silent} is not copied into an mp4"}
+        if self._overlay.lost:
+            return {"sound": f"{self._overlay.lost} packets left out: their time stamps go back"}
+        return {}
 
     def write(self, frame: Frame, prediction: Prediction) -> None:
         """Add a frame to every file."""
         areas = prediction.areas
         shares = (f"{areas.get(name, 0):.6f}" for name in self._spec.class_names)
-        self._table.write(f"{frame.seconds:.6f},{frame.number},{','.join(shares)}\n")
+        self._table.writerow((f"{frame.seconds:.6f}", frame.number, *shares))
         self._overlay.write(np.asarray(prediction.overlay(legend=False)), frame)
         if self._labels is not None:
             self._labels.write(prediction.labels, frame)

@@ -20,9 +20,26 @@ DRIVERS = (
     "GTiff", "JPEG", "PNG", "BMP", "GIF", "WEBP", "JP2OpenJPEG", "HFA", "ENVI", "EHdr", "AAIGrid",
     "netCDF", "HDF5", "NITF", "RMF", "SRTMHGT", "USGSDEM", "SAGA", "RST", "KEA",
 )  # fmt: skip
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _METRES_A_DEGREE = 111_320.0  # along a meridian or the equator, to half a per cent
 _PALETTE = 256
 _MOST_BLOCK = 4 * images.MAX_PIXELS  # bytes that are decoded at once, for whatever window
+
+
+def check_mask(path: Path) -> None:
+    """Raise ImageError where a mask lies beside a file, as `a.tif.msk`, that is no TIFF.
+
+    GDAL opens it by itself, in any format, also those that open what they name.
+    """
+    name = f"{path.name}.msk".lower()  # GDAL does not tell capitals from small letters
+    try:
+        for mask in path.absolute().parent.iterdir():
+            if mask.name.lower() == name and mask.is_file():
+                with mask.open("rb") as file:
+                    if file.read(4) not in _TIFF:
+                        raise ImageError(f"{path}: the mask beside it, {mask.name}, is no TIFF")
+    except OSError as error:
+        raise ImageError(f"{path}: a mask beside it cannot be read ({error})") from error
 
 
 class GeoRaster:
@@ -164,7 +181,8 @@ def _nodata(values: Any, dtype: np.dtype[Any]) -> NDArray[Any] | None:
 
 def _opened(path: Path) -> Any:
     with _reading(f"{path}: GDAL cannot open it") as rasterio:
-        return rasterio.io.DatasetReader(str(path), driver=list(DRIVERS))
+        # The whole path: a name such as "https:a.tif" would be taken for an address.
+        return rasterio.io.DatasetReader(str(path.absolute()), driver=list(DRIVERS))
 
 
 def _palette(file: Any) -> NDArray[np.uint8] | None:

@@ -1,5 +1,6 @@
 """zarr arrays, and OME-Zarr groups, of which the finest level is read."""
 
+import re
 from math import inf, isfinite, prod
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from upscore.errors import ImageError, MissingPackageError
 from upscore.images import MAX_PIXELS
 from upscore.images.bands import last_bands
+from upscore.rasters.gdal import bounded
 from upscore.rasters.raster import Georeference, Window
 
 _METRES = {"meter": 1.0, "metre": 1.0, "millimeter": 1e-3, "micrometer": 1e-6, "nanometer": 1e-9}
@@ -60,6 +62,7 @@ class ZarrRaster:
             where[c] = slice(None)
         try:
             values = np.asarray(self._array[tuple(where)])
+            self.path.stat()  # of a folder that is gone, all chunks would be the fill value
         except Exception as error:  # a broken chunk: what its codec raises
             raise ImageError(
                 f"{self.path}: rows {top} to {top + height}, columns {left} to {left + width} "
@@ -148,9 +151,22 @@ def _stored(node: Any) -> Georeference | None:
     a, b, c, d, e, f = map(float, transform)
     return Georeference(
         (a, b, c, d, e, f),
-        crs if isinstance(crs, str) else None,
+        _wkt(crs) if isinstance(crs, str) else None,
         float(resolution) if _numbers([resolution]) and resolution > 0 else None,
     )
+
+
+def _wkt(crs: str) -> str | None:
+    """A coordinate system as WKT, of WKT or an EPSG code; None of all else, such as an address."""
+    code = re.fullmatch(r"EPSG:(\d{1,6})", crs.strip(), re.IGNORECASE)
+    with bounded(0) as rasterio:
+        known = rasterio.crs.CRS
+        try:
+            found = known.from_epsg(int(code[1])) if code else known.from_wkt(crs)
+        except rasterio.errors.CRSError:
+            return None
+        wkt: str = found.to_wkt()
+        return wkt or None
 
 
 def _numbers(values: list[Any]) -> bool:
