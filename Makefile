@@ -13,12 +13,13 @@ test: .venv/.test browser
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --dist loadfile
 
-# For the tests of the explain page; without it they skip, and say so.
-browser:
+# For the tests of the pages: Debian's Chromium where it can be installed, else Playwright's own.
+browser: .venv/.test
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && \
 		timeout 300 sh -c "apt-get install -y -qq chromium || { apt-get update -qq && \
 		apt-get install -y -qq chromium; }" >/dev/null 2>&1; } || \
-		echo "no Chromium: the browser tests will skip"
+		timeout 300 $(BIN)/playwright install chromium >/dev/null 2>&1 || \
+		printf '\n*** No Chromium could be installed: the tests of the pages WILL SKIP. ***\n\n'
 
 # uv resolves and unpacks torch's large wheels in a fraction of pip's time.
 .venv/bin/uv:

@@ -4,7 +4,6 @@ import importlib.util
 import json
 import math
 import random
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,6 @@ from upscore.explanation import page as page_module
 from upscore.explanation.layers import Explanation, Layer
 from upscore.explanation.page import write_page
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs pip install playwright")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="needs a browser: apt-get install -y chromium"
-)
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 FIGURES = Path(__file__).parents[2] / "tools" / "explain_figures.py"
 SETTINGS = 200
 PLANES = 60
@@ -92,14 +77,6 @@ def file(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     layer = Layer("up", "conv_transpose2d", (3,), (2,), (4,), (9,), (0.25,), 0.5, 12, 34, ("a<b",))
     explanation = Explanation("Model", (1, 3, 4, 4), (layer,))
     return write_page(tmp_path_factory.mktemp("page") / "page.html", explanation)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

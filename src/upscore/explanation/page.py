@@ -35,7 +35,9 @@ def page(explanation: Explanation | None = None) -> str:
     """Return the page's HTML."""
     facts = json.loads((PHOTO / "facts.json").read_text(encoding="utf-8"))
     parts = {
-        "style": (WEB / "style.css").read_text(encoding="utf-8"),
+        "style": "\n".join(
+            (WEB / name).read_text(encoding="utf-8") for name in ("theme.css", "style.css")
+        ),
         "script": script("main"),
         "photo-layers": _photo_layers(list(facts["stages"])),
         "photo-caption": html.escape(facts["caption"]),
