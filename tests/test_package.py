@@ -24,6 +24,7 @@ ROOMS = (
     {"prediction", "evaluation"},
     {"exporting"},
     {"training"},
+    {"serving"},
     {"cli"},
     {"__init__"},
     {"__main__"},
@@ -66,6 +67,10 @@ ONLY_IN = {
     "openvino": {"inference/engines/openvino.py", "exporting"},
     "matplotlib": {"evaluation/report.py", "training/run.py", "training/rates.py"},
     "tensorflow": set(),
+    "fastapi": {"serving"},
+    "prometheus_client": {"serving"},
+    "starlette": {"serving"},
+    "uvicorn": {"serving"},
 }
 FILES = {path.relative_to(SOURCE).as_posix(): path for path in sorted(SOURCE.rglob("*.py"))}
 
@@ -174,10 +179,21 @@ def test_numpy_arrays_need_no_torch():
 
 
 PUBLIC = {
-    *("Predictor", "Segmenter", "UpscoreError", "__version__", "argmax", "assign"),
+    *("Client", "Predictor", "Segmenter", "UpscoreError", "__version__", "argmax", "assign"),
     *("bilinear_filter", "binary_cross_entropy", "confusion", "conv_transpose1d"),
     *("conv_transpose2d", "conv_transpose3d", "cross_entropy", "dice", "evaluate", "explain"),
-    *("export", "jaccard", "load", "masks", "overlap", "plan", "train", "tversky", "upsample"),
+    *(
+        "export",
+        "jaccard",
+        "load",
+        "masks",
+        "overlap",
+        "plan",
+        "serve",
+        "train",
+        "tversky",
+        "upsample",
+    ),
 }
 
 

@@ -30,12 +30,15 @@ if TYPE_CHECKING:
     from upscore.inference.load import load as load
     from upscore.inference.segmenter import Segmenter as Segmenter
     from upscore.prediction.predictor import Predictor as Predictor
+    from upscore.serving.client import Client as Client
+    from upscore.serving.serve import serve as serve
     from upscore.training.plan import plan as plan
     from upscore.training.train import train as train
     from upscore.upsampling import upsample as upsample
 
 # Public name -> the module that holds it.
 _HOME = {
+    "Client": "upscore.serving.client",
     "Predictor": "upscore.prediction.predictor",
     "Segmenter": "upscore.inference.segmenter",
     "UpscoreError": "upscore.errors",
@@ -57,6 +60,7 @@ _HOME = {
     "masks": "upscore.heads.masks",
     "overlap": "upscore.heads.overlap",
     "plan": "upscore.training.plan",
+    "serve": "upscore.serving.serve",
     "train": "upscore.training.train",
     "tversky": "upscore.heads.region_losses",
     "upsample": "upscore.upsampling",

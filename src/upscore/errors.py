@@ -28,6 +28,14 @@ class ImageError(UpscoreError, ValueError):
     """A file that is no usable image; the message names the file and what is wrong with it."""
 
 
+class FormatError(ImageError):
+    """A file in no format that is known."""
+
+
+class SizeError(ImageError):
+    """An image of more pixels than are allowed."""
+
+
 class DataError(UpscoreError, ValueError):
     """A data set, or one file of it, that cannot be used as it is."""
 
@@ -38,6 +46,14 @@ class CheckpointError(UpscoreError, ValueError):
 
 class RunError(UpscoreError, ValueError):
     """A run that cannot start or go on: names the folder, what is wrong and what to do."""
+
+
+class RequestError(UpscoreError, ValueError):
+    """A request that a server refuses: the HTTP status, and what was found and expected."""
+
+    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.headers = status, headers or {}
 
 
 class ParityError(UpscoreError, ValueError):
@@ -57,3 +73,15 @@ class MismatchError(UpscoreError, ValueError):
 
 class OutputError(UpscoreError, OSError):
     """A result that cannot be written: names the file and the system's reason."""
+
+
+def message_of(error: Exception, file: object) -> str:
+    """Return the message of an error that a file caused, with the file's name in it.
+
+    >>> message_of(MemoryError(), "a.tif")
+    'a.tif: MemoryError'
+    >>> message_of(ImageError("a.tif: the file is empty"), "a.tif")
+    'a.tif: the file is empty'
+    """
+    reason = str(error) or type(error).__name__
+    return reason if str(file) in reason else f"{file}: {reason}"

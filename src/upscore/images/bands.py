@@ -50,15 +50,18 @@ def bands_of(source: Source) -> int | None:
 
 
 def size(source: Source, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height of an image as it is stored, from its header alone."""
+    """Width and height of an image as it is stored, from its header alone; ImageError if larger."""
     with named(source), stream_of(source) as stream:
         start = stream.read(8)
         if start.startswith(npy.MAGIC):
             height, width, _ = last_bands(npy.header(stream)[0])
+            bounded(width, height, max_pixels)
             return width, height
         if start.startswith(tiff.MAGIC) and not tiff.is_for_pillow(source):
             with tiff.opened(stream) as file:
-                return file.pages[0].imagewidth, file.pages[0].imagelength
+                width, height = int(file.pages[0].imagewidth), int(file.pages[0].imagelength)
+            bounded(width, height, max_pixels)
+            return width, height
     with opened(source, max_pixels=max_pixels, decode=False) as image:
         return image.size
 
@@ -103,6 +106,7 @@ def read_bands(source: Source, bands: int | None = None, *, max_pixels: int = MA
             return as_bands(npy.load(stream, tiff.MOST_BYTES), bands)
         if start.startswith(tiff.MAGIC):
             with tiff.opened(stream) as file:
+                _expect(bands, tiff.bands_of(file))  # before any is decoded
                 return _measured(tiff.read(file, max_pixels), bands)
     with opened(source, max_pixels=max_pixels) as image:
         return as_bands(np.asarray(image if is_deep(image) else image.convert("RGB")), bands)
@@ -190,13 +194,17 @@ def last_bands(shape: tuple[int, ...], bands: int | None = None) -> tuple[int, i
     return height, width, found
 
 
+def _expect(bands: int | None, found: int | None) -> None:
+    """Raise ImageError where both are known and differ."""
+    if None not in (bands, found) and bands != found:
+        raise ImageError(f"photos of {bands} bands were expected, and this one has {found}")
+
+
 def _measured(values: NDArray[Any], bands: int | None) -> Floats:
     """Values H x W x B as float32, NaN where they are not finite."""
     if values.dtype.kind not in "uifb":
         raise ImageError(f"values of {values.dtype}, but whole or real numbers were expected")
-    found = values.shape[2]
-    if bands not in (None, found):
-        raise ImageError(f"photos of {bands} bands were expected, and this one has {found}")
+    _expect(bands, values.shape[2])
     pixels = values.astype(np.float32)
     pixels[~np.isfinite(pixels)] = np.nan
     return pixels

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from PIL import TiffImagePlugin as TiffImagePlugin
 from PIL import WebPImagePlugin as WebPImagePlugin
 
-from upscore.errors import ImageError, MissingPackageError
+from upscore.errors import FormatError, ImageError, MissingPackageError, SizeError
 from upscore.images import npy
 
 Source = str | PathLike[str] | bytes
@@ -102,7 +102,7 @@ def named(source: Source) -> Iterator[None]:
     except MissingPackageError as error:
         raise MissingPackageError(f"{name}: {error}") from None
     except ImageError as error:
-        raise ImageError(f"{name}: {error}") from None
+        raise type(error)(f"{name}: {error}") from None
     except Exception as error:  # Broken bytes make decoders raise nearly anything.
         reason = str(error) or type(error).__name__
         raise ImageError(f"{name}: cannot be decoded ({reason}); replace the file") from error
@@ -113,7 +113,7 @@ def bounded(width: int, height: int, max_pixels: int) -> None:
     if width * height == 0:
         raise ImageError(f"{width} x {height} pixels: nothing to see")
     if width * height > max_pixels:
-        raise ImageError(
+        raise SizeError(
             f"{width} x {height} pixels, more than the limit of {max_pixels:,}; "
             "label it by windows (upscore predict --tile auto), shrink it, or raise the limit "
             "(max_pixels) if the file can be trusted"
@@ -178,7 +178,7 @@ def _identify(stream: IO[bytes], max_pixels: int = MAX_PIXELS) -> Image.Image:
         if accept is None or accept(prefix) is True:
             stream.seek(0)
             return cast(Callable[[IO[bytes], str], Image.Image], factory)(stream, "")
-    raise ImageError(f"not an image in a known format ({', '.join(FORMATS)}, NumPy)")
+    raise FormatError(f"not an image in a known format ({', '.join(FORMATS)}, NumPy)")
 
 
 def _upright(image: Image.Image) -> Image.Image:

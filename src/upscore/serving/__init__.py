@@ -1,0 +1,1 @@
+"""`upscore serve`: models behind a page and an API."""
