@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="*", default=(1, 8, 64))
     parser.set_defaults(rounds=3)
     parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--batch", default="1", help="of upscore: photos that go together")
     parser.add_argument("--here", choices=("plain", "network"), help="used by itself")
     options = parser.parse_args()
     if options.here == "plain":
@@ -143,6 +144,7 @@ def main() -> None:
         return print(json.dumps(network(options.seconds)))
     me = [sys.executable, __file__, "--seconds", str(options.seconds)]
     ours = [sys.executable, "-m", "upscore", "serve", "--port", "0", "--model", MODEL]
+    ours += ["--batch", options.batch]
     bodies, found, alone = photos(), [], []
     with running(ours) as first, running([*me, "--here", "plain"]) as second:
         ports = {"upscore": first, "plain": second}
@@ -161,7 +163,7 @@ def main() -> None:
             these = [row for row in found if (row["way"], row["clients"]) == (way, clients)]
             row = {"way": way, "clients": clients}
             shares = [one["photos/s"] / alone[one["round"]] for one in these]
-            row |= {key: median(one[key] for one in these) for key in ("photos/s",)}
+            row["photos/s"] = median(one["photos/s"] for one in these)
             row["of the network"] = f"{median(shares):.0%}"
             row |= {key: median(one[key] for one in these) for key in ("p50", "p90", "p99")}
             row["p99 / p50"] = row["p99"] / row["p50"]

@@ -39,7 +39,7 @@ class Tuning:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._finishing: threading.Thread | None = None
-        self._model, self._run, self._data = "", Path(), Path()
+        self._model, self._run = "", Path()
         self._state, self._message, self._swapped = "idle", "", False
 
     def available(self) -> dict[str, Any]:
@@ -69,14 +69,14 @@ class Tuning:
                     f"{found['photos']} corrected photos: {LEAST} are the fewest, as one of them "
                     "is kept to compare the models on",
                 )
-            self._data = Path(found["folder"])
-            self._run = _new_folder(self._data.with_name(f"{self._data.name}-runs"))
+            data = Path(found["folder"])
+            self._run = _new_folder(data.with_name(f"{data.name}-runs"))
             source = self._models.source(model)
             command = [sys.executable, "-m", "upscore.serving.finetune"]
             length = f"time={wanted.time}" if wanted.steps is None else f"steps={wanted.steps}"
             with (self._run / "log.txt").open("wb") as log:
                 self._process = subprocess.Popen(
-                    [*command, str(self._data), str(self._run), source, length],
+                    [*command, str(data), str(self._run), source, length],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -102,9 +102,10 @@ class Tuning:
 
     def describe(self) -> dict[str, Any]:
         """How it goes, from the files of the run."""
-        compared = _read(self._run / "comparison.json") if self._model else {}
-        plan = _read(self._run / "plan.json") if self._model else {}
-        curve = _curve(self._run / "metrics.csv") if self._model else []
+        begun = self._model != ""
+        compared = _read(self._run / "comparison.json") if begun else {}
+        plan = _read(self._run / "plan.json") if begun else {}
+        curve = _curve(self._run / "metrics.csv") if begun else []
         steps = plan.get("recipe", {}).get("steps")
         state = self._state
         if state == "training" and curve and curve[-1]["step"] == steps:
@@ -120,8 +121,8 @@ class Tuning:
             "photos": compared.get("photos"),
             "swapped": self._swapped,
             "message": self._message,
-            "run": str(self._run) if self._model else None,
-            "log": _end_of(self._run / "log.txt") if self._model else "",
+            "run": str(self._run) if begun else None,
+            "log": _end_of(self._run / "log.txt") if begun else "",
         }
 
     def _finish(self, process: subprocess.Popen[bytes]) -> None:
