@@ -33,14 +33,24 @@ MOST_ELEMENTS = 2**31 - 1
 def convolution_matrix(weight: Array, axes: Axes) -> Array:
     """Return the matrix of the ordinary convolution that leads from the output back to the input.
 
-    Shape (I * size_in, O * size_out), sizes multiplied over the axes: one row for each input pixel,
-    with the kernel at the output pixels it reaches.
+    One row for each input pixel, with the kernel at the output pixels it reaches.
 
-    >>> weight = np.array([[[1, 2, 3]]])
-    >>> convolution_matrix(weight, [pytorch(3, kernel=3, stride=2, padding=1)])
-    array([[2, 3, 0, 0, 0],
-           [0, 1, 2, 3, 0],
-           [0, 0, 0, 1, 2]])
+    Args:
+        weight: (I, O, *kernel).
+        axes: one `upscore.geometry.Axis` for each spatial axis.
+
+    Returns:
+        Matrix of (I * size_in) x (O * size_out), sizes multiplied over the axes.
+
+    Raises:
+        ArgumentError: the matrix would have 2**31 elements or more.
+
+    Examples:
+        >>> weight = np.array([[[1, 2, 3]]])
+        >>> convolution_matrix(weight, [pytorch(3, kernel=3, stride=2, padding=1)])
+        array([[2, 3, 0, 0, 0],
+               [0, 1, 2, 3, 0],
+               [0, 0, 0, 1, 2]])
     """
     size_in, size_out = [a.size_in for a in axes], [a.size_out for a in axes]
     shape = (weight.shape[0] * prod(size_in), weight.shape[1] * prod(size_out))
@@ -59,14 +69,32 @@ def convolution_matrix(weight: Array, axes: Axes) -> Array:
 
 
 def matrix(x: Array, weight: Array, axes: Axes) -> Array:
-    """Apply the transpose of the ordinary convolution's matrix."""
+    """Apply the transpose of the ordinary convolution's matrix.
+
+    Args:
+        x: (N, I, *size_in).
+        weight: (I, O, *kernel).
+        axes: one `upscore.geometry.Axis` for each spatial axis.
+
+    Returns:
+        (N, O, *size_out).
+    """
     columns = x.reshape(len(x), prod(x.shape[1:])).T
     rows = (convolution_matrix(weight, axes).T @ columns).T
     return rows.reshape(len(x), weight.shape[1], *(a.size_out for a in axes))
 
 
 def zero_insertion(x: Array, weight: Array, axes: Axes) -> Array:
-    """Put `stride - 1` zeros between the input pixels, then convolve with stride 1."""
+    """Put `stride - 1` zeros between the input pixels, then convolve with stride 1.
+
+    Args:
+        x: (N, I, *size_in).
+        weight: (I, O, *kernel).
+        axes: one `upscore.geometry.Axis` for each spatial axis.
+
+    Returns:
+        (N, O, *size_out).
+    """
     size = [(a.size_in - 1) * a.stride + 1 for a in axes]
     spread = np.zeros((*x.shape[:2], *size), x.dtype)
     spread[:, :, *(slice(None, None, a.stride) for a in axes)] = x
@@ -78,6 +106,14 @@ def subkernels(x: Array, weight: Array, axes: Axes) -> Array:
 
     The outputs of phase `r`, those at `r`, `r + stride`, ..., see only the taps that an input pixel
     puts there: `t` with `t * dilation % stride == r`. These are equally spaced.
+
+    Args:
+        x: (N, I, *size_in).
+        weight: (I, O, *kernel).
+        axes: one `upscore.geometry.Axis` for each spatial axis.
+
+    Returns:
+        (N, O, *size_out).
     """
     full = np.zeros((len(x), weight.shape[1], *(a.full for a in axes)), x.dtype)
     for phase in np.ndindex(*(a.stride for a in axes)):
@@ -99,7 +135,16 @@ def subkernels(x: Array, weight: Array, axes: Axes) -> Array:
 
 
 def scatter(x: Array, weight: Array, axes: Axes) -> Array:
-    """Add each input pixel's scaled kernel to the output: tap by tap, for all pixels at once."""
+    """Add each input pixel's scaled kernel to the output: tap by tap, for all pixels at once.
+
+    Args:
+        x: (N, I, *size_in).
+        weight: (I, O, *kernel).
+        axes: one `upscore.geometry.Axis` for each spatial axis.
+
+    Returns:
+        (N, O, *size_out).
+    """
     full = np.zeros((len(x), weight.shape[1], *(a.full for a in axes)), x.dtype)
     for tap in np.ndindex(weight.shape[2:]):
         positions = [
@@ -157,19 +202,35 @@ def conv_transpose(
 ) -> Array:
     """Return the transposed convolution of `x` with `weight`, in any number of dimensions.
 
-    `torch.nn.functional.conv_transpose2d(x, weight, bias, ...)` for two spatial axes. Shapes: `x`
-    (N, C, *size) or (C, *size), `weight` (C, O // groups, *kernel), `bias` (O,), result (N, O,
-    *size_out) or (O, *size_out). Integers are computed in int64, all else in float64 (complex128).
-    Geometry is one number or one for each axis; `padding` may be (begin, end) for each axis.
-    `view` is "scatter", "subkernels", "zero_insertion" or "matrix".
+    Equivalent to `torch.nn.functional.conv_transpose2d(x, weight, bias, ...)` for two spatial axes.
+    Integers are computed in int64, all else in float64 (complex128).
 
-    Raises ValueError for shapes that do not fit, impossible geometry, and outputs of 2**31
-    elements or more; TypeError for what is not a number.
+    Args:
+        x: (N, C, *size) or (C, *size), numbers.
+        weight: (C, O // groups, *kernel).
+        bias: (O,), or None.
+        stride: input pixels are so many output pixels apart, one number or one for each axis.
+        padding: pixels cut from both ends of the full output, one number, or one or (begin, end)
+            for each axis.
+        output_padding: pixels given back at the end, one number or one for each axis.
+        dilation: taps are so many output pixels apart, one number or one for each axis.
+        groups: parts that the channels are divided into; each is computed by itself.
+        view: "scatter", "subkernels", "zero_insertion" or "matrix": which of the functions above
+            computes it.
+
+    Returns:
+        (N, O, *size_out) or (O, *size_out).
+
+    Raises:
+        ArgumentError: shapes do not fit, the geometry cannot be, or the output would have 2**31
+            elements or more.
+        ArgumentTypeError: something that is not a number.
 
     Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
 
-    >>> conv_transpose([[[1, 2, 3]]], [[[1, 2, 1]]], stride=2)
-    array([[[1, 2, 3, 4, 5, 6, 3]]])
+    Examples:
+        >>> conv_transpose([[[1, 2, 3]]], [[[1, 2, 1]]], stride=2)
+        array([[[1, 2, 3, 4, 5, 6, 3]]])
     """
     x, weight = _numbers("x", x), _numbers("weight", weight)
     dim = weight.ndim - 2
@@ -229,15 +290,28 @@ def upsample_linear(
     align_corners: bool = False,
     stride: int | None = None,
 ) -> NDArray[np.float64]:
-    """Return `scores` with the last axes interpolated linearly to `size`, one number for each.
+    """Return `scores` with the last axes interpolated linearly.
 
-    `torch.nn.functional.interpolate(scores, size, mode="bilinear", align_corners=...)` for
-    `scores` (N, C, h, w) and `size` (H, W), in float64; one number for `size` is (H, H). With
-    `stride=s` the grid is that of the FCN: the first H x W pixels of the s-fold enlargement,
-    whatever the ratio of the sizes (see `geometry.linear_positions`).
+    Equivalent to `torch.nn.functional.interpolate(scores, size, mode="bilinear",
+    align_corners=...)` for `scores` (N, C, h, w) and `size` (H, W), in float64.
 
-    >>> upsample_linear([[0.0, 4.0]], (1, 4))
-    array([[0., 1., 3., 4.]])
+    Args:
+        scores: an array of numbers.
+        size: pixels along the last axes, one number for each of them; one number is (H, H).
+        align_corners: as in `interpolate`.
+        stride: sample on the grid of the FCN instead: the first H x W pixels of the s-fold
+            enlargement, whatever the ratio of the sizes; see `upscore.geometry.linear_positions`.
+
+    Returns:
+        float64 array.
+
+    Raises:
+        ArgumentError: `scores` has too few axes, or a size or stride cannot be.
+        ArgumentTypeError: something that is not a number.
+
+    Examples:
+        >>> upsample_linear([[0.0, 4.0]], (1, 4))
+        array([[0., 1., 3., 4.]])
     """
     y = _numbers("scores", scores).astype(np.float64)
     sizes = tuple(size) if isinstance(size, Iterable) else (size, size)

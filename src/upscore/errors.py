@@ -49,7 +49,13 @@ class RunError(UpscoreError, ValueError):
 
 
 class RequestError(UpscoreError, ValueError):
-    """A request that a server refuses: the HTTP status, and what was found and expected."""
+    """A request that a server refuses: the HTTP status, and what was found and expected.
+
+    Args:
+        status: the HTTP status, such as 413.
+        message: what was found and what was expected.
+        headers: more headers of the answer, such as `Retry-After`.
+    """
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -59,7 +65,9 @@ class RequestError(UpscoreError, ValueError):
 class ParityError(UpscoreError, ValueError):
     """An export that does not label photos as its model does; the message names what differs.
 
-    `parity` is the whole comparison, an `upscore.exporting.parity.Parity`.
+    Args:
+        message: what differs.
+        parity: the whole comparison, an `upscore.exporting.parity.Parity`.
     """
 
     def __init__(self, message: str, parity: object = None) -> None:
@@ -78,10 +86,18 @@ class OutputError(UpscoreError, OSError):
 def message_of(error: Exception, file: object) -> str:
     """Return the message of an error that a file caused, with the file's name in it.
 
-    >>> message_of(MemoryError(), "a.tif")
-    'a.tif: MemoryError'
-    >>> message_of(ImageError("a.tif: the file is empty"), "a.tif")
-    'a.tif: the file is empty'
+    Args:
+        error: what was raised.
+        file: the file that caused it.
+
+    Returns:
+        The error's own message where it names the file, else the name and the message.
+
+    Examples:
+        >>> message_of(MemoryError(), "a.tif")
+        'a.tif: MemoryError'
+        >>> message_of(ImageError("a.tif: the file is empty"), "a.tif")
+        'a.tif: the file is empty'
     """
     reason = str(error) or type(error).__name__
     return reason if str(file) in reason else f"{file}: {reason}"

@@ -18,8 +18,16 @@ FloatArray = NDArray[np.float64]
 def nearest_filter(factor: int | Sequence[int], *, dim: int = 2) -> FloatArray:
     """Return the filter that repeats each pixel `factor` times: ones, `factor` on each axis.
 
-    >>> nearest_filter(3, dim=1)
-    array([1., 1., 1.])
+    Args:
+        factor: the enlargement, one whole number for all axes or one for each.
+        dim: number of axes, where `factor` is one number.
+
+    Returns:
+        float64 array of `dim` axes.
+
+    Examples:
+        >>> nearest_filter(3, dim=1)
+        array([1., 1., 1.])
     """
     return _product(factor, dim, np.ones)
 
@@ -28,13 +36,26 @@ def bilinear_filter(factor: int | Sequence[int], *, dim: int = 2) -> FloatArray:
     """Return the filter of linear interpolation: `2 * factor - factor % 2` taps on each axis.
 
     The tent `1 - |distance| / factor` around its centre: tap `factor - 1` for an odd factor,
-    position `factor - 0.5`, between two taps, for an even one. `factor` is one number for `dim`
-    axes, or one for each axis. Source: FCN (Long et al. 2015), and Caffe's `BilinearFiller`.
+    position `factor - 0.5`, between two taps, for an even one.
 
-    >>> bilinear_filter(2, dim=1)
-    array([0.25, 0.75, 0.75, 0.25])
-    >>> bilinear_filter((3, 1))[:, 0] * 3
-    array([1., 2., 3., 2., 1.])
+    Args:
+        factor: the enlargement, one whole number for all axes or one for each.
+        dim: number of axes, where `factor` is one number.
+
+    Returns:
+        float64 array of `dim` axes.
+
+    Raises:
+        ArgumentError: a factor or `dim` is below 1.
+        ArgumentTypeError: a factor or `dim` is no whole number.
+
+    Source: FCN (Long et al. 2015), and Caffe's `BilinearFiller`.
+
+    Examples:
+        >>> bilinear_filter(2, dim=1)
+        array([0.25, 0.75, 0.75, 0.25])
+        >>> bilinear_filter((3, 1))[:, 0] * 3
+        array([1., 2., 3., 2., 1.])
     """
 
     def tent(f: int) -> FloatArray:
@@ -48,10 +69,19 @@ def bicubic_filter(
 ) -> FloatArray:
     """Return the filter of cubic interpolation: `4 * factor - factor % 2` taps on each axis.
 
-    `sharpness` is the `a` of Keys (1981): -0.75 in PyTorch and OpenCV, -0.5 in Pillow and Keys.
+    Args:
+        factor: the enlargement, one whole number for all axes or one for each.
+        dim: number of axes, where `factor` is one number.
+        sharpness: the `a` of Keys: -0.75 in PyTorch and OpenCV, -0.5 in Pillow and Keys.
 
-    >>> bicubic_filter(2, dim=1).sum()
-    np.float64(2.0)
+    Returns:
+        float64 array of `dim` axes.
+
+    Source: Keys 1981, "Cubic convolution interpolation for digital image processing".
+
+    Examples:
+        >>> bicubic_filter(2, dim=1).sum()
+        np.float64(2.0)
     """
 
     def cubic(f: int) -> FloatArray:
@@ -83,12 +113,24 @@ def _product(
 def channelwise_weight(taps: ArrayLike, channels: int, *, groups: int = 1) -> FloatArray:
     """Return the transposed convolution's weight that filters each channel alone.
 
-    Its shape is (channels, channels // groups, *taps.shape). With `groups=1` the filter lies on the
-    diagonal, and the other pairs of channels are zero; with `groups=channels` there are no others.
+    With `groups=1` the filter lies on the diagonal, and the other pairs of channels are zero; with
+    `groups=channels` there are no others.
 
-    >>> channelwise_weight([1.0, 2.0], channels=2)[:, :, 1]
-    array([[2., 0.],
-           [0., 2.]])
+    Args:
+        taps: the filter, an array of numbers.
+        channels: of the input and the output.
+        groups: as of the transposed convolution.
+
+    Returns:
+        float64, (channels, channels // groups, *taps.shape).
+
+    Raises:
+        ArgumentError: the channels cannot be divided into so many groups.
+
+    Examples:
+        >>> channelwise_weight([1.0, 2.0], channels=2)[:, :, 1]
+        array([[2., 0.],
+               [0., 2.]])
     """
     if whole("channels", channels, 1) % whole("groups", groups, 1):
         raise ArgumentError(f"{channels} channels cannot be divided into {groups} groups")
@@ -102,11 +144,24 @@ def bilinear_weight(
 ) -> FloatArray:
     """Return the weight of a transposed convolution that enlarges each channel linearly.
 
-    `channelwise_weight(bilinear_filter(factor, dim=dim), channels, groups=groups)`, for
-    `conv_transpose2d(x, weight, stride=factor, padding=factor // 2, groups=groups)`.
+    Equivalent to `channelwise_weight(bilinear_filter(factor, dim=dim), channels, groups=groups)`,
+    for `conv_transpose2d(x, weight, stride=factor, padding=factor // 2, groups=groups)`.
 
-    >>> bilinear_weight(21, 8).shape, bilinear_weight(21, 8, groups=21).shape
-    ((21, 21, 16, 16), (21, 1, 16, 16))
+    Args:
+        channels: of the input and the output.
+        factor: the enlargement, one whole number for all axes or one for each.
+        dim: number of axes, where `factor` is one number.
+        groups: as of the transposed convolution.
+
+    Returns:
+        float64, (channels, channels // groups, *kernel).
+
+    Raises:
+        ArgumentError: the channels cannot be divided into so many groups.
+
+    Examples:
+        >>> bilinear_weight(21, 8).shape, bilinear_weight(21, 8, groups=21).shape
+        ((21, 21, 16, 16), (21, 1, 16, 16))
     """
     return channelwise_weight(bilinear_filter(factor, dim=dim), channels, groups=groups)
 
@@ -115,11 +170,23 @@ def icnr(weight: ArrayLike, factor: int) -> FloatArray:
     """Return the weight of a sub-pixel convolution that starts as nearest-neighbour enlargement.
 
     `pixel_shuffle(conv2d(x, icnr(weight, f)), f)` is `interpolate(conv2d(x, weight),
-    scale_factor=f, mode="nearest")`. `weight` (out, in, kh, kw) becomes (out * f**2, in, kh, kw).
+    scale_factor=f, mode="nearest")`.
+
+    Args:
+        weight: (out, in, *kernel) of the convolution before it is enlarged.
+        factor: f, the enlargement.
+
+    Returns:
+        float64, (out * f**axes, in, *kernel).
+
+    Raises:
+        ArgumentError: the weight has no kernel, or the factor is below 1.
+
     Source: Aitken et al. 2017, "Checkerboard artifact free sub-pixel convolution".
 
-    >>> icnr([[[[1.0]]], [[[2.0]]]], 2).ravel()
-    array([1., 1., 1., 1., 2., 2., 2., 2.])
+    Examples:
+        >>> icnr([[[[1.0]]], [[[2.0]]]], 2).ravel()
+        array([1., 1., 1., 1., 2., 2., 2., 2.])
     """
     small = np.asarray(weight, np.float64)
     if small.ndim < 3:
@@ -131,14 +198,26 @@ def checkerboard(kernel: int | NDArray[np.generic], stride: int | Sequence[int])
     """Return how unevenly a transposed convolution covers its outputs, 0 for evenly.
 
     Each output sees the taps of its own phase of the stride alone. The measure is the range of the
-    phases' sums over the largest of them: 1 where some outputs see nothing. `kernel` is a number of
-    equal taps on one axis, or an array of taps over any number of axes, whose sums are equal to
-    rounding only. Source: Odena et al. 2016, "Deconvolution and checkerboard artifacts".
+    phases' sums over the largest of them: 1 where some outputs see nothing.
 
-    >>> checkerboard(4, 2), checkerboard(3, 2), checkerboard(np.ones((3, 3)), 2)
-    (0.0, 0.5, 0.75)
-    >>> checkerboard(bilinear_filter(2), 2)
-    0.0
+    Args:
+        kernel: a number of equal taps on one axis, or an array of taps over any number of axes,
+            whose sums are equal to rounding only.
+        stride: one whole number for all axes or one for each.
+
+    Returns:
+        The measure, at least 0.
+
+    Raises:
+        ArgumentError: the kernel has no tap, or there is not one stride for each axis.
+
+    Source: Odena et al. 2016, "Deconvolution and checkerboard artifacts".
+
+    Examples:
+        >>> checkerboard(4, 2), checkerboard(3, 2), checkerboard(np.ones((3, 3)), 2)
+        (0.0, 0.5, 0.75)
+        >>> checkerboard(bilinear_filter(2), 2)
+        0.0
     """
     taps = kernel if isinstance(kernel, np.ndarray) else np.ones(whole("kernel", kernel, 1))
     if not taps.size:

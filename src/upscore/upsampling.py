@@ -23,25 +23,32 @@ _TOO_MANY = 2**31  # elements, from which an index no longer fits in 32 bits
 def upsample(image: Any, factor: int | Sequence[int], *, edges: str = "replicate") -> Any:
     """Return the image enlarged `factor` times by linear interpolation.
 
-    `torch.nn.functional.interpolate(image, scale_factor=factor, mode="bilinear")`, also on pixels
-    of 8 and 16 bits: output pixel i samples the input at (i + 0.5) / factor - 0.5.
+    Equivalent to `torch.nn.functional.interpolate(image, scale_factor=factor, mode="bilinear")`,
+    also on pixels of 8 and 16 bits: output pixel i samples the input at (i + 0.5) / factor - 0.5.
 
-    image: a NumPy array (H, W) or (H, W, C), or a torch tensor (H, W), (C, H, W) or (N, C, H, W),
-    of uint8, uint16 or floating point; so is the result, of the same dtype, integers rounded half
-    to even. Each channel is enlarged by itself, alpha too.
-    factor: a whole number of at least 1, or one for each of height and width.
-    edges: "replicate" repeats the border pixels outwards, as `interpolate` does; "zeros" is the
-    layer alone, which sees zeros outside, so that the outermost factor // 2 pixels darken.
+    Args:
+        image: a NumPy array (H, W) or (H, W, C), or a torch tensor (H, W), (C, H, W) or
+            (N, C, H, W), of uint8, uint16 or floating point.
+        factor: a whole number of at least 1, or one for each of height and width.
+        edges: "replicate" repeats the border pixels outwards, as `interpolate` does; "zeros" is the
+            layer alone, which sees zeros outside, so that the outermost factor // 2 pixels darken.
 
-    Raises TypeError for other arrays and dtypes, ValueError for other shapes, an empty image, and
-    results of 2**31 elements or more.
+    Returns:
+        The enlarged image, of the framework and dtype of `image`; integers are rounded half to
+        even. Each channel is enlarged by itself, alpha too.
+
+    Raises:
+        ArgumentError: a shape, factor or `edges` does not fit, the image is empty, or the result
+            would have 2**31 elements or more.
+        ArgumentTypeError: no array, or one of another dtype.
 
     Source: the FCN upscore layer, Long et al. 2015.
 
-    >>> upsample(np.array([[0, 100]], np.uint8), (1, 2))
-    array([[  0,  25,  75, 100]], dtype=uint8)
-    >>> upsample(np.array([[100, 100]], np.uint8), (1, 2), edges="zeros")
-    array([[ 75, 100, 100,  75]], dtype=uint8)
+    Examples:
+        >>> upsample(np.array([[0, 100]], np.uint8), (1, 2))
+        array([[  0,  25,  75, 100]], dtype=uint8)
+        >>> upsample(np.array([[100, 100]], np.uint8), (1, 2), edges="zeros")
+        array([[ 75, 100, 100,  75]], dtype=uint8)
     """
     arrays, factors = framework(image, "image"), _per_axis(factor)
     _check(arrays, image, factors, edges)

@@ -23,19 +23,30 @@ TESTED = "0.6"
 def paste_masks_in_image(
     masks: Any, boxes: Any, image_shape: Size, threshold: float = 0.5
 ) -> Tensor:
-    """Return masks pasted into the boxes of a picture, N x H x W bool, as detectron2 does.
+    """Return masks pasted into the boxes of a picture, as detectron2 does.
 
-    `masks` are N x M x M scores, `boxes` N x 4 numbers x0, y0, x1, y1 or detectron2's `Boxes`,
-    `image_shape` is (height, width), and `threshold` above 0. Boxes outside of the picture, for
-    which detectron2 raises an error, give empty masks. No masks give uint8, as there.
+    Boxes outside of the picture, for which detectron2 raises an error, give empty masks.
+
+    Args:
+        masks: N x M x M scores, a tensor of floats.
+        boxes: N x 4 numbers x0, y0, x1, y1 in pixels, or detectron2's `Boxes`.
+        image_shape: (height, width) of the picture.
+        threshold: above 0; a pixel belongs to the mask from it on.
+
+    Returns:
+        N x H x W bool; no masks give uint8, as there.
 
     Raises:
-        ValueError, TypeError: as `upscore.masks`.
+        ArgumentError: a shape or value does not fit; the message says which and why.
+        ArgumentTypeError: a type does not fit.
 
-    >>> mask, box = torch.ones(1, 2, 2), torch.tensor([[1.0, 0.0, 3.0, 2.0]])
-    >>> paste_masks_in_image(mask, box, (2, 4)).int()
-    tensor([[[0, 1, 1, 0],
-             [0, 1, 1, 0]]], dtype=torch.int32)
+    Source: detectron2 0.6, detectron2/layers/mask_ops.py.
+
+    Examples:
+        >>> mask, box = torch.ones(1, 2, 2), torch.tensor([[1.0, 0.0, 3.0, 2.0]])
+        >>> paste_masks_in_image(mask, box, (2, 4)).int()
+        tensor([[[0, 1, 1, 0],
+                 [0, 1, 1, 0]]], dtype=torch.int32)
     """
     corners: Tensor = getattr(boxes, "tensor", boxes)
     if not len(masks):

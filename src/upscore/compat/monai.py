@@ -17,153 +17,13 @@ import torch
 from torch import Tensor
 
 from upscore.compat.losses import check_served, loss_in_place
+from upscore.compat.monai_losses import dice_ce_loss, dice_loss, own_name, tversky_loss
 from upscore.compat.serving import Function, Make
-from upscore.compat.targets import NEVER, numbers_of_one_hot, whole_numbers
 from upscore.errors import ArgumentError, UnsupportedError
-from upscore.heads.binary_cross_entropy import binary_cross_entropy
-from upscore.heads.cross_entropy import cross_entropy
-from upscore.heads.overlap import sums_of
 
 TESTED = "1.5"
 # Settings that have one served value.
 SERVED = {"other_act": None, "squared_pred": False, "soft_label": False, "ignore_index": None}
-
-
-def dice_loss(loss: Any, scores: Tensor, target: Tensor, align_corners: bool) -> Tensor:
-    """The loss of a `DiceLoss`, this module's or the library's."""
-    found = _dice(loss, _sums(loss, scores, target, align_corners))
-    if loss.reduction == "none":  # as the library has it, to be multiplied with N x C x H x W
-        return found.reshape(*found.shape, *[1] * (scores.ndim - 2))
-    return found
-
-
-def _dice(loss: Any, sums: tuple[Tensor, ...]) -> Tensor:
-    hits, false, missed = _hits_false_missed(loss, sums)
-    wrong = false + missed if loss.jaccard else 0.5 * (false + missed)
-    losses = 1 - (2 * hits + loss.smooth_nr) / (2 * (hits + wrong) + loss.smooth_dr)
-    classes = losses.shape[-1]
-    if loss.class_weight is not None and classes > 1:
-        losses = losses * _class_weight(loss.class_weight, classes).to(losses)
-    return _reduced(losses, loss.reduction)
-
-
-def tversky_loss(loss: Any, scores: Tensor, target: Tensor, align_corners: bool) -> Tensor:
-    """The loss of a `TverskyLoss`, this module's or the library's."""
-    hits, false, missed = _hits_false_missed(loss, _sums(loss, scores, target, align_corners))
-    whole = hits + loss.alpha * false + loss.beta * missed
-    return _reduced(1 - (hits + loss.smooth_nr) / (whole + loss.smooth_dr), loss.reduction)
-
-
-def dice_ce_loss(loss: Any, scores: Tensor, target: Tensor, align_corners: bool) -> Tensor:
-    """The loss of a `DiceCELoss`, this module's or the library's."""
-    if target.ndim != scores.ndim or target.shape[1] not in (1, scores.shape[1]):
-        raise ArgumentError(
-            f"target must be of shape N x 1 x H x W or N x C x H x W for scores of shape "
-            f"{tuple(scores.shape)}, not {tuple(target.shape)}"
-        )
-    single = scores.shape[1] == 1
-    own = loss.binary_cross_entropy if single else loss.cross_entropy
-    plain = own.pos_weight is None if single else own.label_smoothing == 0
-    if plain and loss.dice.sigmoid == single:  # both losses are of the same probabilities
-        sums = _sums(loss.dice, scores, target, align_corners, losses=True)
-        dice, ce = _dice(loss.dice, sums), _cross_entropy_of(sums, own, target)
-    else:
-        dice = dice_loss(loss.dice, scores, target, align_corners)
-        ce = _cross_entropy(loss, scores, target, align_corners)
-    return loss.lambda_dice * dice + loss.lambda_ce * ce  # type: ignore[no-any-return]
-
-
-def _cross_entropy_of(sums: tuple[Tensor, ...], own: Any, target: Tensor) -> Tensor:
-    """The cross-entropy with the settings `own`, as it was summed with the overlap."""
-    losses, weights = (x if own.weight is None else x * own.weight.to(x) for x in sums[3:])
-    if own.reduction == "sum":
-        return losses.sum()
-    # The mean over a one-hot target is that over its pixels, whatever they weigh.
-    total = weights.sum() if target.shape[1] == 1 else target[:, 0].numel()
-    return losses.sum() / (total + (total == 0))
-
-
-def _cross_entropy(loss: Any, scores: Tensor, target: Tensor, align_corners: bool) -> Tensor:
-    """The cross-entropy of a `DiceCELoss` by itself."""
-    theirs = _own(loss)
-    if scores.shape[1] == 1:
-        labels, weight = whole_numbers(target, theirs), loss.binary_cross_entropy.pos_weight
-        options = {"reduction": loss.dice.reduction, "align_corners": align_corners}
-        single: Tensor = binary_cross_entropy(
-            scores, labels, ignore_index=NEVER, pos_weight=weight, **options
-        )
-        return single
-    one_hot, own = target.shape[1] > 1, loss.cross_entropy
-    labels = numbers_of_one_hot(target, theirs) if one_hot else whole_numbers(target[:, 0], theirs)
-    by_pixels = one_hot and own.reduction == "mean"
-    ce: Tensor = cross_entropy(
-        scores,
-        labels,
-        ignore_index=NEVER,
-        weight=own.weight,
-        label_smoothing=own.label_smoothing,
-        reduction="sum" if by_pixels else own.reduction,
-        align_corners=align_corners,
-    )
-    return ce / labels.numel() if by_pixels else ce
-
-
-def _sums(
-    loss: Any, scores: Tensor, target: Tensor, align_corners: bool, losses: bool = False
-) -> tuple[Tensor, ...]:
-    """Sums over the pixels, N x C, or C for `batch`."""
-    if loss.softmax and scores.shape[1] == 1:
-        raise UnsupportedError(
-            "the softmax of one class is not taken: probabilities are left to " + _own(loss)
-        )
-    return sums_of(
-        scores,
-        _labels(loss, scores, target),
-        losses=losses,
-        activation="softmax" if loss.softmax else "sigmoid",
-        ignore_index=NEVER,
-        per_image=not loss.batch,
-        align_corners=align_corners,
-    )
-
-
-def _hits_false_missed(loss: Any, sums: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    first = 0 if loss.include_background or sums[0].shape[-1] == 1 else 1
-    hits, predicted, true = (part[..., first:] for part in sums[:3])
-    return hits, predicted - hits, true - hits
-
-
-def _labels(loss: Any, scores: Tensor, target: Tensor) -> Tensor:
-    """The target as class numbers N x H x W, or as 0 and 1 of classes that may overlap."""
-    classes = scores.shape[1]
-    numbers = loss.to_onehot_y and classes > 1
-    if target.ndim != scores.ndim or target.shape[1] != (1 if numbers else classes):
-        raise ArgumentError(
-            f"target must be of shape N x {1 if numbers else classes} x H x W for scores of shape "
-            f"{tuple(scores.shape)} and to_onehot_y={loss.to_onehot_y}, not {tuple(target.shape)}"
-        )
-    if numbers:
-        return whole_numbers(target[:, 0], _own(loss))
-    return (numbers_of_one_hot if loss.softmax else whole_numbers)(target, _own(loss))
-
-
-def _class_weight(weight: Tensor, classes: int) -> Tensor:
-    if weight.ndim > 0 and len(weight) != classes:
-        raise ArgumentError(
-            f"weight must hold a number for each of the {classes} classes (without the background "
-            f"for include_background=False), not {len(weight)}"
-        )
-    if weight.min() < 0:
-        raise ArgumentError(f"weight must be 0 or more, not {float(weight.min()):g}")
-    return weight
-
-
-def _reduced(losses: Tensor, reduction: str) -> Tensor:
-    return {"none": losses, "mean": losses.mean(), "sum": losses.sum()}[reduction]
-
-
-def _own(loss: Any) -> str:
-    return f"monai.losses.{type(loss).__name__}"
 
 
 def _plain(x: Any) -> Any:
@@ -192,12 +52,13 @@ class _RegionLoss(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.other_act, self.squared_pred, self.soft_label = other_act, squared_pred, soft_label
-        check_served(self, SERVED, _own(self))
+        check_served(self, SERVED, own_name(self))
         if sigmoid and softmax:
             raise ArgumentError("sigmoid and softmax cannot both be taken")
         if not (sigmoid or softmax):
             raise UnsupportedError(
-                f"sigmoid=True or softmax=True is needed: probabilities are left to {_own(self)}"
+                "sigmoid=True or softmax=True is needed: probabilities are left to "
+                + own_name(self)
             )
         self.reduction = str(getattr(reduction, "value", reduction))  # also of MONAI's enum
         if self.reduction not in ("mean", "sum", "none"):
@@ -215,25 +76,32 @@ class DiceLoss(_RegionLoss):
     mode="bilinear", align_corners=...), target)`.
 
     Args:
-        include_background, to_onehot_y, sigmoid, softmax, jaccard, reduction, smooth_nr, smooth_dr,
-            batch, weight: as in the library, with one of `sigmoid` and `softmax`. For one class
-            `to_onehot_y` and `include_background` say nothing, as there.
-        other_act, squared_pred, soft_label: None, False, False alone.
+        include_background: as in the library; says nothing for one class.
+        to_onehot_y: as in the library; says nothing for one class.
+        sigmoid: as in the library; this or `softmax` must be True.
+        softmax: as in the library; this or `sigmoid` must be True.
+        other_act: None alone.
+        squared_pred: False alone.
+        jaccard: as in the library.
+        reduction: "mean", "sum" or "none", as in the library.
+        smooth_nr: as in the library.
+        smooth_dr: as in the library.
+        batch: as in the library.
+        weight: as in the library.
+        soft_label: False alone.
         align_corners: as in `F.interpolate`.
 
-    The scores are N x C x h x w, or N x C x d x h x w; the target, of any number type, N x 1 x H x
-    W class numbers for `to_onehot_y`, else N x C x H x W of 0 and 1, with one 1 for each pixel
-    under `softmax`. Class numbers are the faster ones.
-
     Raises:
-        NotImplementedError: probabilities instead of scores, soft labels, or other things that are
+        UnsupportedError: probabilities instead of scores, soft labels, or other things that are
             not served; the message names the library's class, which takes them.
-        ValueError, TypeError: an argument does not fit; the message says which and why.
+        ArgumentError: a shape or value does not fit; the message says which and why.
+        ArgumentTypeError: a type does not fit.
 
-    >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
-    >>> target = torch.tensor([[[[0, 0, 1, 1], [0, 0, 0, 1]]]])
-    >>> DiceLoss(softmax=True, to_onehot_y=True)(scores, target)
-    tensor(0.1664)
+    Examples:
+        >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
+        >>> target = torch.tensor([[[[0, 0, 1, 1], [0, 0, 0, 1]]]])
+        >>> DiceLoss(softmax=True, to_onehot_y=True)(scores, target)
+        tensor(0.1664)
     """
 
     class_weight: Tensor | None
@@ -274,19 +142,50 @@ class DiceLoss(_RegionLoss):
         self.register_buffer("class_weight", None if weight is None else torch.as_tensor(weight))
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the loss.
+
+        Args:
+            input: N x C x h x w scores, or N x C x d x h x w.
+            target: of any number type: N x 1 x H x W class numbers for `to_onehot_y`, else N x C x
+                H x W of 0 and 1, with one 1 for each pixel under `softmax`. Class numbers are the
+                faster ones.
+
+        Returns:
+            A tensor without dimensions; for `reduction="none"` as the library's.
+        """
         return dice_loss(self, _plain(input), _plain(target), self.align_corners)
 
 
 class TverskyLoss(_RegionLoss):
-    """`monai.losses.TverskyLoss` of coarse scores; see `DiceLoss`.
+    """`monai.losses.TverskyLoss` of coarse scores.
+
+    Equivalent to the library's `TverskyLoss(...)(F.interpolate(input, target.shape[2:],
+    mode="bilinear", align_corners=...), target)`.
 
     Args:
-        alpha, beta: what false and missed pixels cost.
+        include_background: as for `DiceLoss`.
+        to_onehot_y: as for `DiceLoss`.
+        sigmoid: as for `DiceLoss`.
+        softmax: as for `DiceLoss`.
+        other_act: None alone.
+        alpha: what false pixels cost.
+        beta: what missed pixels cost.
+        reduction: "mean", "sum" or "none", as in the library.
+        smooth_nr: as in the library.
+        smooth_dr: as in the library.
+        batch: as in the library.
+        soft_label: False alone.
+        align_corners: as in `F.interpolate`.
 
-    >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
-    >>> target = torch.tensor([[[[0, 0, 1, 1], [0, 0, 0, 1]]]])
-    >>> TverskyLoss(softmax=True, to_onehot_y=True, alpha=0.3, beta=0.7)(scores, target)
-    tensor(0.1599)
+    Raises:
+        UnsupportedError: as of `DiceLoss`.
+        ArgumentError: as of `DiceLoss`.
+
+    Examples:
+        >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
+        >>> target = torch.tensor([[[[0, 0, 1, 1], [0, 0, 0, 1]]]])
+        >>> TverskyLoss(softmax=True, to_onehot_y=True, alpha=0.3, beta=0.7)(scores, target)
+        tensor(0.1599)
     """
 
     def __init__(
@@ -323,20 +222,51 @@ class TverskyLoss(_RegionLoss):
         self.alpha, self.beta = alpha, beta
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the loss.
+
+        Args:
+            input: as of `DiceLoss.forward`.
+            target: as of `DiceLoss.forward`.
+
+        Returns:
+            A tensor without dimensions; for `reduction="none"` as the library's.
+        """
         return tversky_loss(self, _plain(input), _plain(target), self.align_corners)
 
 
 class DiceCELoss(torch.nn.Module):
-    """`monai.losses.DiceCELoss` of coarse scores; see `DiceLoss`.
+    """`monai.losses.DiceCELoss` of coarse scores.
+
+    Equivalent to the library's `DiceCELoss(...)(F.interpolate(input, target.shape[2:],
+    mode="bilinear", align_corners=...), target)`.
 
     Args:
+        include_background: as for `DiceLoss`.
+        to_onehot_y: as for `DiceLoss`.
+        sigmoid: as for `DiceLoss`.
+        softmax: as for `DiceLoss`.
+        other_act: None alone.
+        squared_pred: False alone.
+        jaccard: as in the library.
         reduction: "mean" or "sum".
-        weight, lambda_dice, lambda_ce, label_smoothing: as in the library.
+        smooth_nr: as in the library.
+        smooth_dr: as in the library.
+        batch: as in the library.
+        weight: as in the library.
+        lambda_dice: as in the library: what the Dice loss counts for.
+        lambda_ce: as in the library: what the cross-entropy counts for.
+        label_smoothing: as in the library.
+        align_corners: as in `F.interpolate`.
 
-    >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
-    >>> target = torch.tensor([[[[0, 0, 1, 1], [0, 0, 0, 1]]]])
-    >>> DiceCELoss(softmax=True, to_onehot_y=True)(scores, target)
-    tensor(0.4889)
+    Raises:
+        UnsupportedError: as of `DiceLoss`.
+        ArgumentError: as of `DiceLoss`.
+
+    Examples:
+        >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
+        >>> target = torch.tensor([[[[0, 0, 1, 1], [0, 0, 0, 1]]]])
+        >>> DiceCELoss(softmax=True, to_onehot_y=True)(scores, target)
+        tensor(0.4889)
     """
 
     def __init__(
@@ -389,15 +319,24 @@ class DiceCELoss(torch.nn.Module):
         self.align_corners = align_corners
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the loss.
+
+        Args:
+            input: as of `DiceLoss.forward`.
+            target: N x 1 x H x W class numbers, or N x C x H x W of 0 and 1.
+
+        Returns:
+            A tensor without dimensions.
+        """
         return dice_ce_loss(self, _plain(input), _plain(target), self.align_corners)
 
 
 def _serve(loss: Any, scores: Tensor, target: Tensor) -> Tensor:
     """The loss of the library's own instance; UnsupportedError if it is one of another class."""
     own = loss.dice if hasattr(loss, "dice") else loss
-    check_served(own, SERVED, _own(loss))
+    check_served(own, SERVED, own_name(loss))
     if not (own.sigmoid or own.softmax):
-        raise UnsupportedError(f"probabilities are left to {_own(loss)}")
+        raise UnsupportedError(f"probabilities are left to {own_name(loss)}")
     kind = f"{type(loss).__module__}.{type(loss).__name__}"
     if kind == "monai.losses.dice.DiceCELoss":
         return dice_ce_loss(loss, scores, target, False)

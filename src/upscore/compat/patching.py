@@ -24,14 +24,15 @@ _PATCHING = Lock()  # between looking what is there and putting something else
 
 
 class Patch:
-    """Functions of a library that are upscore's for now; also a context, at whose end they go.
+    """Functions of another library that are upscore's now; `patch` makes one.
 
-    Attributes:
-        replaced: the full names of these functions; none after `undo()`.
+    Use it in a `with` statement to have the library's own functions back at its end.
+
+    Args:
+        replacements: "module:function" -> the library's own function, and the one in its place.
     """
 
     def __init__(self, replacements: dict[str, tuple[Any, Any]]) -> None:
-        """`replacements` has the library's own function and the one to put there, by full name."""
         self._functions: dict[str, tuple[Any, Any]] = {}
         try:
             for name, (own, new) in replacements.items():
@@ -43,6 +44,7 @@ class Patch:
 
     @property
     def replaced(self) -> tuple[str, ...]:
+        """The functions that are upscore's, "module:function" or "module:Class.function"."""
         return tuple(self._functions)
 
     def undo(self) -> None:
@@ -72,29 +74,36 @@ class Patch:
 def patch(library: str, *, verify: bool = False, any_version: bool = False) -> Patch:
     """Let upscore serve the last steps of a library: same functions, arguments and results.
 
-        upscore.compat.patch("transformers")
-
-    or, for a while, `with upscore.compat.patch("transformers"): ...`. Only the functions named in
-    `Patch.replaced` change, under every name that the library itself has for them; a name that your
-    program imported before is still the library's. What upscore cannot do, such as to return
-    full-resolution scores, they still leave to the library. Scores of half precision are computed
-    in float32, where the library computes in half precision, so that near ties the results are not
-    the same.
+    Only the functions named in `Patch.replaced` change, under every name that the library itself
+    has for them; a name that your program imported before is still the library's. What upscore
+    cannot do, such as to return full-resolution scores, they still leave to the library. Scores of
+    half precision are computed in float32, where the library computes in half precision, so that
+    near ties the results are not the same.
 
     Args:
         library: "detectron2", "monai", "nnunetv2", "segment_anything",
-            "segmentation_models_pytorch", "torchvision", "transformers" or "ultralytics";
-            docs/integrations says which functions, and what they leave to the library.
+            "segmentation_models_pytorch", "torchvision", "transformers" or "ultralytics"; the pages
+            of each say which functions, and what they leave to the library.
         verify: run the library's own function too, and raise MismatchError, naming the worst pixel,
-            if one differs by more than rounding; transformers' instances must be the same, as
-            docs/integrations/huggingface.md says. As slow as the library.
+            if one differs by more than rounding; transformers' instances must be the same. As slow
+            as the library.
         any_version: also of a version that this was not tested with, as far as it has the same
             functions with the same arguments.
 
+    Returns:
+        A `Patch`: `undo()` puts the library's own functions back, and so does the end of a `with`
+        statement.
+
     Raises:
+        ArgumentError: no such library.
         MissingPackageError: the library, or what it needs for these functions, is not installed.
         UnsupportedError: a version that this was not tested with, or without these functions, or
             one that is patched already.
+
+    Examples:
+        >>> import upscore.compat
+        >>> with upscore.compat.patch("transformers") as patch:  # doctest: +SKIP
+        ...     maps = processor.post_process_semantic_segmentation(outputs, target_sizes=sizes)
     """
     if library not in LIBRARIES:
         raise ArgumentError(f"library must be one of {', '.join(LIBRARIES)}, not {library!r}")

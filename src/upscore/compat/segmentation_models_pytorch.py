@@ -18,125 +18,20 @@ import torch
 from torch import Tensor
 
 from upscore.compat.losses import check_served, loss_in_place
+from upscore.compat.segmentation_models_pytorch_losses import (
+    THEIRS,
+    own_name,
+    region_loss,
+    soft_binary_cross_entropy,
+    soft_cross_entropy,
+)
 from upscore.compat.serving import Function, Make
-from upscore.compat.targets import NEVER, whole_numbers
 from upscore.errors import ArgumentError, UnsupportedError
-from upscore.heads.binary_cross_entropy import binary_cross_entropy
-from upscore.heads.cross_entropy import cross_entropy
-from upscore.heads.overlap import overlap
-from upscore.heads.target import counted
 
 TESTED = "0.6"
-THEIRS = "segmentation_models_pytorch.losses"
 MODES = ("binary", "multiclass", "multilabel")
 REDUCTIONS = ("mean", "sum", "none")
 SERVED = {"from_logits": True, "dim": 1, "weight": None}  # settings that have one served value
-
-
-def region_loss(
-    loss: Any, scores: Tensor, target: Tensor, alpha: float, beta: float, align_corners: bool
-) -> Tensor:
-    """The loss of a `DiceLoss`, `JaccardLoss` or `TverskyLoss`, this module's or the library's."""
-    hits, predicted, true = overlap(
-        scores,
-        _labels(loss, scores, target),
-        activation="softmax" if loss.mode == "multiclass" else "sigmoid",
-        ignore_index=_ignored(loss),
-        align_corners=align_corners,
-    )
-    whole = hits + alpha * (predicted - hits) + beta * (true - hits)
-    score = (hits + loss.smooth) / (whole + loss.smooth).clamp_min(loss.eps)
-    losses = -score.clamp_min(loss.eps).log() if loss.log_loss else 1 - score
-    losses = losses * (true > 0)  # a class without pixels costs nothing
-    weights = loss.class_weights
-    weights = torch.ones_like(losses) if weights is None else weights.to(losses)
-    if loss.classes is not None:
-        losses, weights = losses[loss.classes], weights[loss.classes]
-    mean: Tensor = (losses * weights).sum() / weights.sum()
-    return mean
-
-
-def soft_cross_entropy(loss: Any, scores: Tensor, target: Tensor, align_corners: bool) -> Tensor:
-    """The loss of a `SoftCrossEntropyLoss`, this module's or the library's."""
-    found: Tensor = cross_entropy(
-        scores,
-        _squeezed(whole_numbers(target, _own(loss)), scores),
-        ignore_index=_ignored(loss),
-        label_smoothing=loss.smooth_factor or 0.0,
-        reduction="none" if loss.reduction == "none" else "sum",
-        align_corners=align_corners,
-    )
-    if loss.reduction == "none" and loss.ignore_index is not None:
-        return found[:, None]  # as the library has it
-    # The library's mean is over all pixels, those that are ignored too.
-    return found / target.numel() if loss.reduction == "mean" else found
-
-
-def soft_binary_cross_entropy(
-    loss: Any, scores: Tensor, target: Tensor, align_corners: bool
-) -> Tensor:
-    """The loss of a `SoftBCEWithLogitsLoss`, this module's or the library's."""
-    if target.shape[:2] != scores.shape[:2] or target.ndim != scores.ndim:
-        raise ArgumentError(
-            f"target must be of shape N x C x H x W for scores of shape {tuple(scores.shape)}, "
-            f"not {tuple(target.shape)}"
-        )
-    labels = whole_numbers(target, _own(loss))
-    options: dict[str, Any] = {
-        "ignore_index": _ignored(loss),
-        "pos_weight": _for_each_class(loss, scores),
-        "reduction": "none" if loss.reduction == "none" else "sum",
-        "align_corners": align_corners,
-    }
-    found: Tensor = binary_cross_entropy(scores, labels, **options)
-    if loss.smooth_factor:  # the loss is linear in the target
-        flipped = torch.where(counted(labels, options["ignore_index"]), 1 - labels, labels)
-        other = binary_cross_entropy(scores, flipped, **options)
-        found = (1 - loss.smooth_factor) * found + loss.smooth_factor * other
-    return found / target.numel() if loss.reduction == "mean" else found
-
-
-def _labels(loss: Any, scores: Tensor, target: Tensor) -> Tensor:
-    if loss.mode == "binary" and scores.shape[1] != 1:
-        raise ArgumentError(f"mode 'binary' is for one class, not scores of {tuple(scores.shape)}")
-    labels = whole_numbers(target, _own(loss))
-    if loss.mode != "multilabel":
-        return _squeezed(labels, scores)
-    if labels.ndim != scores.ndim:
-        raise ArgumentError(
-            "mode 'multilabel' needs a target of 0 and 1 for each class, N x C x H x W, not of "
-            f"shape {tuple(target.shape)}"
-        )
-    return labels
-
-
-def _squeezed(labels: Tensor, scores: Tensor) -> Tensor:
-    """Labels without their one channel, if they have it."""
-    return labels[:, 0] if labels.ndim == scores.ndim and labels.shape[1] == 1 else labels
-
-
-def _ignored(loss: Any) -> int:
-    return NEVER if loss.ignore_index is None else int(loss.ignore_index)
-
-
-def _for_each_class(loss: Any, scores: Tensor) -> Tensor | None:
-    """The weights of true pixels, which the library broadcasts to N x C x H x W."""
-    weight = loss.pos_weight
-    if weight is None:
-        return None
-    classes, shape = scores.shape[1], tuple(weight.shape)
-    # Aligned at the end, a class has a number only if one follows for each side.
-    ones = (1,) * (scores.ndim - 2)
-    if weight.numel() == 1 or shape in ((classes, *ones), (1, classes, *ones)):
-        return weight.reshape(-1).expand(classes)  # type: ignore[no-any-return]
-    raise UnsupportedError(
-        f"pos_weight must be one number or, for each class, of shape {(classes, *ones)}, "
-        f"not {shape}: others are left to {_own(loss)}"
-    )
-
-
-def _own(loss: Any) -> str:
-    return f"{THEIRS}.{type(loss).__name__}"
 
 
 def _one_of(name: str, value: Any, values: Sequence[str]) -> Any:
@@ -156,23 +51,28 @@ class DiceLoss(torch.nn.Module):
     mode="bilinear", align_corners=...), y_true)`.
 
     Args:
-        mode: "binary" (scores N x 1 x h x w, target N x H x W or N x 1 x H x W of 0 and 1),
-            "multiclass" (N x C x h x w, N x H x W of class numbers), or "multilabel" (N x C x h x
-            w, N x C x H x W of 0 and 1). Targets of any number type that hold whole numbers.
-        classes, log_loss, smooth, ignore_index, eps, class_weights: as in the library.
+        mode: "binary", "multiclass" or "multilabel"; see `forward`.
+        classes: as in the library.
+        log_loss: as in the library.
         from_logits: True alone.
+        smooth: as in the library.
+        ignore_index: as in the library.
+        eps: as in the library.
+        class_weights: as in the library.
         align_corners: as in `F.interpolate`; True for the models of the library, which end in an
             `nn.UpsamplingBilinear2d`.
 
     Raises:
-        NotImplementedError: soft labels, or `from_logits=False`; the message names the library's
+        UnsupportedError: soft labels, or `from_logits=False`; the message names the library's
             class, which takes them.
-        ValueError, TypeError: an argument does not fit; the message says which and why.
+        ArgumentError: a shape or value does not fit; the message says which and why.
+        ArgumentTypeError: a type does not fit.
 
-    >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
-    >>> target = torch.tensor([[[0, 0, 1, 1], [0, 0, 0, 1]]])
-    >>> DiceLoss("multiclass")(scores, target)
-    tensor(0.1664)
+    Examples:
+        >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
+        >>> target = torch.tensor([[[0, 0, 1, 1], [0, 0, 0, 1]]])
+        >>> DiceLoss("multiclass")(scores, target)
+        tensor(0.1664)
     """
 
     alpha = beta = 0.5
@@ -200,36 +100,74 @@ class DiceLoss(torch.nn.Module):
         self.smooth, self.ignore_index, self.eps = smooth, ignore_index, eps
         self.class_weights = _tensor(class_weights, torch.float)
         self.align_corners = align_corners
-        check_served(self, SERVED, _own(self))
+        check_served(self, SERVED, own_name(self))
 
     def forward(self, y_pred: Tensor, y_true: Tensor) -> Tensor:
+        """Return the loss.
+
+        Args:
+            y_pred: N x C x h x w scores, of one class for mode "binary".
+            y_true: whole numbers of any number type: for "binary" N x H x W or N x 1 x H x W of 0
+                and 1, for "multiclass" N x H x W class numbers, for "multilabel" N x C x H x W of 0
+                and 1.
+
+        Returns:
+            A tensor without dimensions.
+        """
         loss = region_loss(self, y_pred, y_true, self.alpha, self.beta, self.align_corners)
         return loss**self.gamma
 
 
 class JaccardLoss(DiceLoss):
-    """`segmentation_models_pytorch.losses.JaccardLoss` of coarse scores; see `DiceLoss`.
+    """`segmentation_models_pytorch.losses.JaccardLoss` of coarse scores.
 
-    >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
-    >>> target = torch.tensor([[[0, 0, 1, 1], [0, 0, 0, 1]]])
-    >>> JaccardLoss("multiclass")(scores, target)
-    tensor(0.2848)
+    Equivalent to the library's class of scores interpolated as in `DiceLoss`.
+
+    Args:
+        mode: "binary", "multiclass" or "multilabel", as for `DiceLoss`.
+        classes: as in the library.
+        log_loss: as in the library.
+        from_logits: True alone.
+        smooth: as in the library.
+        ignore_index: as for `DiceLoss`.
+        eps: as in the library.
+        class_weights: as for `DiceLoss`.
+        align_corners: as for `DiceLoss`.
+
+    Examples:
+        >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
+        >>> target = torch.tensor([[[0, 0, 1, 1], [0, 0, 0, 1]]])
+        >>> JaccardLoss("multiclass")(scores, target)
+        tensor(0.2848)
     """
 
     alpha = beta = 1.0
 
 
 class TverskyLoss(DiceLoss):
-    """`segmentation_models_pytorch.losses.TverskyLoss` of coarse scores; see `DiceLoss`.
+    """`segmentation_models_pytorch.losses.TverskyLoss` of coarse scores.
+
+    Equivalent to the library's class of scores interpolated as in `DiceLoss`.
 
     Args:
-        alpha, beta: what false and missed pixels cost.
+        mode: "binary", "multiclass" or "multilabel", as for `DiceLoss`.
+        classes: as in the library.
+        log_loss: as in the library.
+        from_logits: True alone.
+        smooth: as in the library.
+        ignore_index: as for `DiceLoss`.
+        eps: as in the library.
+        alpha: what false pixels cost.
+        beta: what missed pixels cost.
         gamma: the power of the loss.
+        class_weights: as for `DiceLoss`.
+        align_corners: as for `DiceLoss`.
 
-    >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
-    >>> target = torch.tensor([[[0, 0, 1, 1], [0, 0, 0, 1]]])
-    >>> TverskyLoss("multiclass", alpha=0.3, beta=0.7)(scores, target)
-    tensor(0.1599)
+    Examples:
+        >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
+        >>> target = torch.tensor([[[0, 0, 1, 1], [0, 0, 0, 1]]])
+        >>> TverskyLoss("multiclass", alpha=0.3, beta=0.7)(scores, target)
+        tensor(0.1599)
     """
 
     def __init__(
@@ -267,12 +205,15 @@ class SoftCrossEntropyLoss(torch.nn.Module):
         align_corners: as in `F.interpolate`.
 
     Raises:
-        NotImplementedError, ValueError, TypeError: as in `DiceLoss`.
+        UnsupportedError: as of `DiceLoss`.
+        ArgumentError: as of `DiceLoss`.
+        ArgumentTypeError: as of `DiceLoss`.
 
-    >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
-    >>> target = torch.tensor([[[0, 0, 1, 1], [0, 0, -100, 1]]])
-    >>> SoftCrossEntropyLoss(smooth_factor=0.1)(scores, target)
-    tensor(0.1942)
+    Examples:
+        >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
+        >>> target = torch.tensor([[[0, 0, 1, 1], [0, 0, -100, 1]]])
+        >>> SoftCrossEntropyLoss(smooth_factor=0.1)(scores, target)
+        tensor(0.1942)
     """
 
     def __init__(
@@ -288,17 +229,26 @@ class SoftCrossEntropyLoss(torch.nn.Module):
         self.reduction = _one_of("reduction", reduction, REDUCTIONS)
         self.smooth_factor, self.ignore_index, self.dim = smooth_factor, ignore_index, dim
         self.align_corners = align_corners
-        check_served(self, SERVED, _own(self))
+        check_served(self, SERVED, own_name(self))
 
     def forward(self, y_pred: Tensor, y_true: Tensor) -> Tensor:
+        """Return the loss.
+
+        Args:
+            y_pred: N x C x h x w scores.
+            y_true: N x H x W class numbers.
+
+        Returns:
+            A tensor without dimensions; for `reduction="none"` as the library's.
+        """
         return soft_cross_entropy(self, y_pred, y_true, self.align_corners)
 
 
 class SoftBCEWithLogitsLoss(torch.nn.Module):
     """`segmentation_models_pytorch.losses.SoftBCEWithLogitsLoss` of coarse scores.
 
-    Equivalent to the library's class of scores interpolated as in `DiceLoss`. The target is 0 or 1
-    for each class, N x C x H x W. As there, "mean" is over all, also what is ignored.
+    Equivalent to the library's class of scores interpolated as in `DiceLoss`. As there, "mean" is
+    over all, also what is ignored.
 
     Args:
         weight: None alone.
@@ -309,12 +259,15 @@ class SoftBCEWithLogitsLoss(torch.nn.Module):
         align_corners: as in `F.interpolate`.
 
     Raises:
-        NotImplementedError, ValueError, TypeError: as in `DiceLoss`.
+        UnsupportedError: as of `DiceLoss`.
+        ArgumentError: as of `DiceLoss`.
+        ArgumentTypeError: as of `DiceLoss`.
 
-    >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
-    >>> target = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]], [[0.0, 0.0, 1.0, 1.0]]]])
-    >>> SoftBCEWithLogitsLoss(smooth_factor=0.1)(scores, target)
-    tensor(0.6683)
+    Examples:
+        >>> scores = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]])
+        >>> target = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]], [[0.0, 0.0, 1.0, 1.0]]]])
+        >>> SoftBCEWithLogitsLoss(smooth_factor=0.1)(scores, target)
+        tensor(0.6683)
     """
 
     weight: Tensor | None
@@ -336,15 +289,24 @@ class SoftBCEWithLogitsLoss(torch.nn.Module):
         self.register_buffer("weight", weight)
         self.register_buffer("pos_weight", pos_weight)
         self.align_corners = align_corners
-        check_served(self, SERVED, _own(self))
+        check_served(self, SERVED, own_name(self))
 
     def forward(self, y_pred: Tensor, y_true: Tensor) -> Tensor:
+        """Return the loss.
+
+        Args:
+            y_pred: N x C x h x w scores.
+            y_true: N x C x H x W of 0 and 1.
+
+        Returns:
+            A tensor without dimensions; N x C x H x W for `reduction="none"`.
+        """
         return soft_binary_cross_entropy(self, y_pred, y_true, self.align_corners)
 
 
 def _serve(loss: Any, scores: Tensor, target: Tensor) -> Tensor:
     """The loss of the library's own instance; UnsupportedError if it is one of another class."""
-    check_served(loss, SERVED, _own(loss))
+    check_served(loss, SERVED, own_name(loss))
     kind = f"{type(loss).__module__}.{type(loss).__name__}".removeprefix(f"{THEIRS}.")
     if kind == "soft_ce.SoftCrossEntropyLoss":
         return soft_cross_entropy(loss, scores, target, False)

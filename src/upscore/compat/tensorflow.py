@@ -3,7 +3,8 @@
 "Image Segmentation with TensorFlow" (Daniil Pakhomov, 2016) enlarges pictures and scores with
 `upsample_layer`. Here it works on NumPy arrays and torch tensors alike, in TensorFlow's layouts:
 pictures are (batch, height, width, channels), filters (height, width, out, in). TensorFlow itself
-is not needed. docs/tensorflow.md says where this layer puts the pixels, and how to align them.
+is not needed. docs/explanation/tensorflow.md says where this layer puts the pixels, and how to
+align them.
 """
 
 from collections.abc import Sequence
@@ -18,14 +19,28 @@ from upscore.errors import ArgumentError
 
 
 def get_bilinear_filter(filter_shape: Sequence[int], upscale_factor: int) -> NDArray[np.float32]:
-    """Return the tutorial's bilinear filter, float32 of `filter_shape`.
+    """Return the tutorial's bilinear filter.
 
-    `filter_shape` is (height, width, out, in); input channel i reaches output channel i alone. The
-    centre is tap `factor - 1` for an odd width and `factor - 0.5` for an even one, so that
-    only a kernel of `2 * factor - factor % 2` interpolates; others are computed as in the tutorial.
+    Input channel i reaches output channel i alone. The centre is tap `factor - 1` for an odd width
+    and `factor - 0.5` for an even one, so that only a kernel of `2 * factor - factor % 2`
+    interpolates; others are computed as in the tutorial.
 
-    >>> get_bilinear_filter([4, 4, 1, 1], 2)[:, 1, 0, 0] * 4 / 3
-    array([0.25, 0.75, 0.75, 0.25], dtype=float32)
+    Args:
+        filter_shape: (height, width, out, in).
+        upscale_factor: the enlargement, a whole number of at least 1.
+
+    Returns:
+        float32 array of `filter_shape`.
+
+    Raises:
+        ArgumentError: the shape has not four numbers, or more outputs than inputs.
+        ArgumentTypeError: a number that is not whole.
+
+    Source: Pakhomov 2016, "Image Segmentation with TensorFlow".
+
+    Examples:
+        >>> get_bilinear_filter([4, 4, 1, 1], 2)[:, 1, 0, 0] * 4 / 3
+        array([0.25, 0.75, 0.75, 0.25], dtype=float32)
     """
     if len(filter_shape) != 4:
         raise ArgumentError(f"filter_shape must be (height, width, out, in), not {filter_shape}")
@@ -43,18 +58,30 @@ def get_bilinear_filter(filter_shape: Sequence[int], upscale_factor: int) -> NDA
 
 
 def upsample_layer(bottom: Any, n_channels: int, name: str, upscale_factor: int) -> Any:
-    """Return `bottom` enlarged as in the tutorial, to `(size - 1) * factor + 1` pixels.
+    """Return an array enlarged as in the tutorial, to `(size - 1) * factor + 1` pixels.
 
-    `conv2d_transpose(bottom, get_bilinear_filter([k, k, n_channels, n_channels], factor),
-    output_shape, [1, factor, factor, 1], "SAME")` with `k = 2 * factor - factor % 2`. `bottom` is
-    (batch, height, width, n_channels); `name` is the layer's name, for errors. Arrays and tensors
-    are treated as in `conv2d_transpose`.
-
+    Equivalent to `conv2d_transpose(bottom, get_bilinear_filter([k, k, n_channels, n_channels],
+    factor), output_shape, [1, factor, factor, 1], "SAME")` with `k = 2 * factor - factor % 2`.
     Output pixel `o` samples input position `o / factor` for an odd factor and `(o - 0.5) / factor`
     for an even one: half a pixel towards the end. Beyond the edges lie zeros.
 
-    >>> upsample_layer(np.ones((1, 2, 3, 1)), 1, "upsample", 3).shape
-    (1, 4, 7, 1)
+    Args:
+        bottom: (batch, height, width, n_channels), an array or a tensor.
+        n_channels: channels of `bottom`.
+        name: the layer's name, for errors.
+        upscale_factor: the enlargement, a whole number of at least 1.
+
+    Returns:
+        (batch, height', width', n_channels), in framework and dtype as of `conv2d_transpose`.
+
+    Raises:
+        ArgumentError: `bottom` has another shape, or the factor is below 1.
+
+    Source: Pakhomov 2016, "Image Segmentation with TensorFlow".
+
+    Examples:
+        >>> upsample_layer(np.ones((1, 2, 3, 1)), 1, "upsample", 3).shape
+        (1, 4, 7, 1)
     """
     bottom, channels = _pixels(bottom), geometry.whole("n_channels", n_channels, 1)
     if bottom.shape[3] != channels:
@@ -82,17 +109,27 @@ def conv2d_transpose(
 ) -> Any:
     """Return what `tf.nn.conv2d_transpose` returns.
 
-    `value` is (batch, height, width, in), `filters` (height, width, out, in), `output_shape`
-    (batch, height, width, out), `strides` (1, down, across, 1) and `padding` "SAME", "VALID" or
-    ((0, 0), (top, bottom), (left, right), (0, 0)). A torch tensor gives a tensor, with gradients to
-    `value` and `filters`, all else a NumPy array; in the dtype of `value`, float32 for integers.
+    Args:
+        value: (batch, height, width, in), an array or a tensor.
+        filters: (height, width, out, in).
+        output_shape: (batch, height, width, out).
+        strides: (1, down, across, 1).
+        padding: "SAME", "VALID" or ((0, 0), (top, bottom), (left, right), (0, 0)).
 
-    Raises ValueError for an `output_shape` from which strides and padding do not lead back to the
-    shape of `value`; the message says which sizes do.
+    Returns:
+        Array of `output_shape`; for a torch tensor a tensor, with gradients to `value` and
+        `filters`. In the dtype of `value`, float32 for integers.
 
-    >>> row = np.array([[1.0, 2.0]]).reshape(1, 1, 2, 1)
-    >>> conv2d_transpose(row, np.ones((1, 3, 1, 1)), [1, 1, 4, 1], [1, 1, 2, 1]).ravel()
-    array([1., 1., 3., 2.])
+    Raises:
+        ArgumentError: strides and padding do not lead back from `output_shape` to the shape of
+            `value` (the message says which sizes do), or another argument does not fit.
+
+    Source: TensorFlow, `tf.nn.conv2d_transpose`.
+
+    Examples:
+        >>> row = np.array([[1.0, 2.0]]).reshape(1, 1, 2, 1)
+        >>> conv2d_transpose(row, np.ones((1, 3, 1, 1)), [1, 1, 4, 1], [1, 1, 2, 1]).ravel()
+        array([1., 1., 3., 2.])
     """
     value = _pixels(value)
     expected = (len(value), filters.shape[2])

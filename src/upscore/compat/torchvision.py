@@ -20,21 +20,33 @@ TESTED = "0.29"
 
 
 def paste_masks_in_image(masks: Tensor, boxes: Tensor, img_shape: Size, padding: int = 1) -> Tensor:
-    """Return masks pasted into the boxes of a picture, N x 1 x H x W scores, as torchvision does.
+    """Return masks pasted into the boxes of a picture, as torchvision does.
 
-    `masks` are N x 1 x M x M scores, `boxes` N x 4 numbers x0, y0, x1, y1, `img_shape` is (height,
-    width), and `padding` how wide the rim of zeros is. Boxes outside of the picture, for some of
-    which torchvision raises an error, give zeros. torchvision's own function is called for masks
-    on a GPU, for those whose gradient is asked for, where a graph is traced, and without Numba.
+    Boxes outside of the picture, for some of which torchvision raises an error, give zeros.
+    torchvision's own function is called for masks on a GPU, for those whose gradient is asked for,
+    where a graph is traced, and without Numba.
+
+    Args:
+        masks: N x 1 x M x M scores, a tensor of floats.
+        boxes: N x 4 numbers x0, y0, x1, y1 in pixels.
+        img_shape: (height, width) of the picture.
+        padding: how wide the rim of zeros is, in pixels of the mask.
+
+    Returns:
+        N x 1 x H x W scores.
 
     Raises:
-        ValueError, TypeError: an argument does not fit; the message says which and why.
+        ArgumentError: a shape or value does not fit; the message says which and why.
+        ArgumentTypeError: a type does not fit.
         MissingPackageError: torchvision is needed, and not installed.
 
-    >>> mask, box = torch.ones(1, 1, 2, 2), torch.tensor([[1.0, 0.0, 3.0, 2.0]])
-    >>> paste_masks_in_image(mask, box, (2, 5))
-    tensor([[[[0.0000, 0.4900, 0.7000, 0.4900, 0.0000],
-              [0.0000, 0.7000, 1.0000, 0.7000, 0.0000]]]])
+    Source: torchvision 0.29, models/detection/roi_heads.py.
+
+    Examples:
+        >>> mask, box = torch.ones(1, 1, 2, 2), torch.tensor([[1.0, 0.0, 3.0, 2.0]])
+        >>> paste_masks_in_image(mask, box, (2, 5))
+        tensor([[[[0.0000, 0.4900, 0.7000, 0.4900, 0.0000],
+                  [0.0000, 0.7000, 1.0000, 0.7000, 0.0000]]]])
     """
     _check(masks, boxes, img_shape, padding)
     if not _are_plain(masks, boxes):

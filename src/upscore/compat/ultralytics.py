@@ -23,20 +23,31 @@ TESTED = "8.4.190"
 def process_mask(
     protos: Tensor, masks_in: Tensor, bboxes: Tensor, shape: Size, upsample: bool = False
 ) -> Tensor:
-    """Return masks in the network's input, N x H x W uint8, as Ultralytics does.
+    """Return masks in the network's input, as Ultralytics does.
 
-    `F.interpolate((masks_in @ protos), shape, mode="bilinear") > 0` within `bboxes`. `protos` is
-    K x h x w, `masks_in` N x K, `bboxes` N x 4 numbers x0, y0, x1, y1 in pixels of `shape`,
-    (height, width). Without `upsample` nothing is resized: masks and boxes are in pixels of the
-    prototypes.
+    Equivalent to `F.interpolate((masks_in @ protos), shape, mode="bilinear") > 0` within `bboxes`.
+
+    Args:
+        protos: K x h x w, the prototypes.
+        masks_in: N x K, the coefficients.
+        bboxes: N x 4 numbers x0, y0, x1, y1 in pixels of `shape`.
+        shape: (height, width) of the network's input.
+        upsample: resize; else masks and boxes are in pixels of the prototypes.
+
+    Returns:
+        N x H x W uint8, 0 or 1.
 
     Raises:
-        ValueError, TypeError: as `upscore.masks`.
+        ArgumentError: a shape or value does not fit; the message says which and why.
+        ArgumentTypeError: a type does not fit.
 
-    >>> scores, box = torch.tensor([[[-1.0, 3.0]]]), torch.tensor([[0.0, 0.0, 3.0, 2.0]])
-    >>> process_mask(scores, torch.ones(1, 1), box, (2, 4), upsample=True)
-    tensor([[[0, 0, 1, 0],
-             [0, 0, 1, 0]]], dtype=torch.uint8)
+    Source: Ultralytics 8.4.190, ultralytics/utils/ops.py.
+
+    Examples:
+        >>> scores, box = torch.tensor([[[-1.0, 3.0]]]), torch.tensor([[0.0, 0.0, 3.0, 2.0]])
+        >>> process_mask(scores, torch.ones(1, 1), box, (2, 4), upsample=True)
+        tensor([[[0, 0, 1, 0],
+                 [0, 0, 1, 0]]], dtype=torch.uint8)
     """
     if upsample:
         return _cropped(_scores(protos, masks_in), bboxes, shape)
@@ -46,20 +57,34 @@ def process_mask(
 
 
 def process_mask_native(protos: Tensor, masks_in: Tensor, bboxes: Tensor, shape: Size) -> Tensor:
-    """Return masks in the photo, N x H x W uint8, as Ultralytics does.
+    """Return masks in the photo, as Ultralytics does.
 
-    As `process_mask`, with `shape` and `bboxes` those of the photo. The network's input, four times
-    the prototypes, is the photo with borders at two sides, which are cut off.
+    As `process_mask`, at the photo's own size. The network's input, four times the prototypes, is
+    the photo with borders at two sides, which are cut off.
+
+    Args:
+        protos: K x h x w, the prototypes.
+        masks_in: N x K, the coefficients.
+        bboxes: N x 4 numbers x0, y0, x1, y1 in pixels of the photo.
+        shape: (height, width) of the photo.
+
+    Returns:
+        N x H x W uint8, 0 or 1.
 
     Raises:
-        ValueError, TypeError: as `upscore.masks`.
+        ArgumentError: a shape or value does not fit; the message says which and why.
+        ArgumentTypeError: a type does not fit.
 
-    >>> protos = torch.tensor([[[-1.0, -1.0], [-1.0, 3.0], [-1.0, 3.0], [-1.0, -1.0]]])
-    >>> process_mask_native(protos, torch.ones(1, 1), torch.tensor([[0.0, 0.0, 9.0, 9.0]]), (4, 4))
-    tensor([[[0, 0, 1, 1],
-             [0, 0, 1, 1],
-             [0, 0, 1, 1],
-             [0, 0, 1, 1]]], dtype=torch.uint8)
+    Source: Ultralytics 8.4.190, ultralytics/utils/ops.py.
+
+    Examples:
+        >>> protos = torch.tensor([[[-1.0, -1.0], [-1.0, 3.0], [-1.0, 3.0], [-1.0, -1.0]]])
+        >>> box = torch.tensor([[0.0, 0.0, 9.0, 9.0]])
+        >>> process_mask_native(protos, torch.ones(1, 1), box, (4, 4))
+        tensor([[[0, 0, 1, 1],
+                 [0, 0, 1, 1],
+                 [0, 0, 1, 1],
+                 [0, 0, 1, 1]]], dtype=torch.uint8)
     """
     through, crop = _borders((protos.shape[1], protos.shape[2]), shape)
     return _cropped(_scores(protos, masks_in), bboxes, shape, through=through, crop=crop)

@@ -35,13 +35,33 @@ def conv_transpose1d(
     output_size: Sizes | None = None,
     backend: str = "auto",
 ) -> Any:
-    """Return the transposed convolution of a sequence: `conv_transpose2d` with one axis.
+    """Return the transposed convolution of a sequence, by the backend that is fastest for it.
 
-    `torch.nn.functional.conv_transpose1d(input, weight, bias, stride, ...)`. Arrays are
-    (N, C, L) or (C, L), weight (C, O // groups, K).
+    Equivalent to `torch.nn.functional.conv_transpose1d(input, weight, bias, stride, ...)`.
 
-    >>> conv_transpose1d(np.array([[1.0, 2.0]]), np.ones((1, 1, 2)), stride=2).tolist()
-    [[1.0, 1.0, 2.0, 2.0]]
+    Args:
+        input: (N, C, L) or (C, L), a NumPy array or a torch tensor.
+        weight: (C, O // groups, K), of the framework, dtype and device of `input`.
+        bias: (O), or None.
+        stride: input pixels are so many output pixels apart.
+        padding: pixels cut from both ends of the full output.
+        output_padding: pixels given back at the end.
+        groups: parts that the channels are divided into; each is computed by itself.
+        dilation: taps of the kernel are so many output pixels apart.
+        output_size: the output's length, instead of `output_padding`.
+        backend: "auto", or a backend by name, as for `upscore.conv_transpose2d`.
+
+    Returns:
+        (N, O, L_out) or (O, L_out), like `input` in framework, dtype and device.
+
+    Raises:
+        ArgumentError: shapes do not fit, the output cannot be, or the backend cannot serve the
+            case.
+        ArgumentTypeError: arrays of two frameworks, dtypes or devices.
+
+    Examples:
+        >>> conv_transpose1d(np.array([[1.0, 2.0]]), np.ones((1, 1, 2)), stride=2).tolist()
+        [[1.0, 1.0, 2.0, 2.0]]
     """
     geometry = (stride, padding, output_padding, groups, dilation)
     return _conv_transpose(1, input, weight, bias, geometry, output_size, backend)
@@ -62,25 +82,39 @@ def conv_transpose2d(
 ) -> Any:
     """Return the transposed convolution of an image, by the backend that is fastest for it.
 
-    `torch.nn.functional.conv_transpose2d(input, weight, bias, stride, ...)`; `output_size` stands
-    for `output_padding` as in `torch.nn.ConvTranspose2d`.
+    Equivalent to `torch.nn.functional.conv_transpose2d(input, weight, bias, stride, ...)`.
 
-    input: (N, C, H, W) or (C, H, W), a NumPy array or a torch tensor; so is the output, of the same
-    dtype, on the same device, in the same memory format.
-    weight: (C, O // groups, K, K), bias: (O).
-    stride, padding, output_padding, dilation: one whole number, or one for each axis.
-    backend: "auto", or a backend by name, which works or raises: "torch", "subkernels", "matmul",
-    "separable", "depthwise", "zero_insertion", "definition". `plan(describe(...))` says what
-    "auto" takes and why.
+    Args:
+        input: (N, C, H, W) or (C, H, W), a NumPy array or a torch tensor.
+        weight: (C, O // groups, K, K), of the framework, dtype and device of `input`.
+        bias: (O), or None.
+        stride: input pixels are so many output pixels apart: one number, or one for each axis.
+        padding: pixels cut from both ends of the full output, one number or one for each axis.
+        output_padding: pixels given back at the end, one number or one for each axis.
+        groups: parts that the channels are divided into; each is computed by itself.
+        dilation: taps of the kernel are so many output pixels apart: one number, or one for each
+            axis.
+        output_size: the output's height and width, instead of `output_padding`, as in
+            `torch.nn.ConvTranspose2d`.
+        backend: "auto", or a backend by name, which works or raises: "torch", "subkernels",
+            "matmul", "separable", "depthwise", "zero_insertion", "definition".
+            `upscore.conv.plan(upscore.conv.describe(...))` says what "auto" takes and why.
 
-    Raises TypeError for arrays of two frameworks, dtypes or devices, ValueError for shapes that do
-    not fit, outputs that cannot be, and a backend that cannot serve the case.
+    Returns:
+        (N, O, H_out, W_out) or (O, H_out, W_out), like `input` in framework, dtype, device and
+        memory format.
 
-    Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
+    Raises:
+        ArgumentError: shapes do not fit, the output cannot be, or the backend cannot serve the
+            case.
+        ArgumentTypeError: arrays of two frameworks, dtypes or devices.
 
-    >>> kernel = np.array([[[[1.0, 2.0], [3.0, 4.0]]]])
-    >>> conv_transpose2d(np.array([[[[1.0, 10.0]]]]), kernel, stride=2)[0, 0].tolist()
-    [[1.0, 2.0, 10.0, 20.0], [3.0, 4.0, 30.0, 40.0]]
+    Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
+
+    Examples:
+        >>> kernel = np.array([[[[1.0, 2.0], [3.0, 4.0]]]])
+        >>> conv_transpose2d(np.array([[[[1.0, 10.0]]]]), kernel, stride=2)[0, 0].tolist()
+        [[1.0, 2.0, 10.0, 20.0], [3.0, 4.0, 30.0, 40.0]]
     """
     geometry = (stride, padding, output_padding, groups, dilation)
     return _conv_transpose(2, input, weight, bias, geometry, output_size, backend)
@@ -99,13 +133,34 @@ def conv_transpose3d(
     output_size: Sizes | None = None,
     backend: str = "auto",
 ) -> Any:
-    """Return the transposed convolution of a volume: `conv_transpose2d` with three axes.
+    """Return the transposed convolution of a volume, by the backend that is fastest for it.
 
-    `torch.nn.functional.conv_transpose3d(input, weight, bias, stride, ...)`. Arrays are
-    (N, C, D, H, W) or (C, D, H, W), weight (C, O // groups, K, K, K).
+    Equivalent to `torch.nn.functional.conv_transpose3d(input, weight, bias, stride, ...)`.
 
-    >>> conv_transpose3d(np.ones((1, 1, 2, 2, 2)), np.ones((1, 1, 3, 3, 3))).shape
-    (1, 1, 4, 4, 4)
+    Args:
+        input: (N, C, D, H, W) or (C, D, H, W), a NumPy array or a torch tensor.
+        weight: (C, O // groups, K, K, K), of the framework, dtype and device of `input`.
+        bias: (O), or None.
+        stride: input pixels are so many output pixels apart: one number, or one for each axis.
+        padding: pixels cut from both ends of the full output, one number or one for each axis.
+        output_padding: pixels given back at the end, one number or one for each axis.
+        groups: parts that the channels are divided into; each is computed by itself.
+        dilation: taps of the kernel are so many output pixels apart: one number, or one for each
+            axis.
+        output_size: the output's depth, height and width, instead of `output_padding`.
+        backend: "auto", or a backend by name, as for `upscore.conv_transpose2d`.
+
+    Returns:
+        (N, O, D_out, H_out, W_out) or without N, like `input` in framework, dtype and device.
+
+    Raises:
+        ArgumentError: shapes do not fit, the output cannot be, or the backend cannot serve the
+            case.
+        ArgumentTypeError: arrays of two frameworks, dtypes or devices.
+
+    Examples:
+        >>> conv_transpose3d(np.ones((1, 1, 2, 2, 2)), np.ones((1, 1, 3, 3, 3))).shape
+        (1, 1, 4, 4, 4)
     """
     geometry = (stride, padding, output_padding, groups, dilation)
     return _conv_transpose(3, input, weight, bias, geometry, output_size, backend)

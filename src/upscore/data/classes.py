@@ -68,7 +68,8 @@ def read_classes(path: Path) -> tuple[tuple[str, ...], tuple[Colour, ...] | None
             "write `name R G B` on every line or on none"
         )
     if len(set(colours)) != len(colours):
-        raise DataError(f"{path}: two classes have the same colour")
+        red, green, blue = next(colour for colour in colours if colours.count(colour) > 1)
+        raise DataError(f"{path}: two classes have the same colour, {red} {green} {blue}")
     check_names(names, str(path))
     return tuple(names), tuple(colours) or None
 

@@ -35,12 +35,22 @@ _BY_IDS = "no classes.txt: classes named by their ids; write"
 
 @dataclass(frozen=True)
 class Dataset:
-    """The photos and masks of one split, and the classes of its masks.
+    """The photos and masks of one split, and the classes of its masks; `find` makes one.
 
-    `bands` is how many bands of measurements the photos have, such as 16-bit TIFF files; None for
-    pictures, read as bytes of RGB. `problems` holds what was wrong in the listing itself, such as a
-    photo without a mask; `upscore.data.check` looks into the files. `source` says which files were
-    listed, `hint` how to name classes where nothing does and they are called by their ids.
+    Attributes:
+        root: the folder.
+        layout: what the folder was taken for, such as "voc".
+        split: which part of it.
+        samples: the pairs of photo and mask.
+        class_names: the C classes, in the order of the ids.
+        palette: one RGB colour for each class, 0 to 255.
+        decoder: what turns mask files into class ids.
+        bands: how many bands of measurements the photos have, such as 16-bit TIFF files; None for
+            pictures, read as bytes of RGB.
+        problems: what was wrong in the listing itself, such as a photo without a mask; `check`
+            looks into the files.
+        source: which files were listed.
+        hint: how to name classes where nothing does and they are called by their ids.
     """
 
     root: Path
@@ -80,12 +90,34 @@ class Dataset:
         }[self.decoder.encoding]
 
     def photo(self, i: int) -> NDArray[Any]:
-        """Photo number `i`: uint8, H x W x 3, RGB; or float32, H x W x bands."""
+        """Return one photo.
+
+        Args:
+            i: its number, from 0.
+
+        Returns:
+            uint8, H x W x 3, RGB; or float32, H x W x bands.
+
+        Raises:
+            ImageError: the file is no usable photo.
+        """
         file = self.samples[i].image
         return photos.read(file) if self.bands is None else photos.read_bands(file, self.bands)
 
     def read(self, i: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Photo number `i`, and its mask (uint8, H x W: 0..C-1, 255 = void)."""
+        """Return one photo and its mask.
+
+        Args:
+            i: its number, from 0.
+
+        Returns:
+            The photo, as of `photo`, and the mask, uint8, H x W: class ids 0 to C - 1, 255 for
+            void.
+
+        Raises:
+            ImageError: a file is no usable image.
+            DataError: the mask has values that are no class, or another size than the photo.
+        """
         sample, image = self.samples[i], self.photo(i)
         try:
             mask = self.decoder.class_ids(self.decoder.pixels_of(sample))
@@ -106,11 +138,24 @@ def splits(
     images: str | None = None,
     masks: str | None = None,
 ) -> tuple[str, ...]:
-    """The splits of a folder, train, val and test first.
+    """Return the splits of a folder, train, val and test first.
 
     Those called training, valid, validation, dev or testing have the usual names. What is not
     divided, such as `images/` + `masks/`, has "train", "val" (a tenth, chosen by the stems' hash,
-    the same every time) and "all". The arguments are those of `find`.
+    the same every time) and "all".
+
+    Args:
+        root: the folder.
+        layout: as for `find`.
+        images: as for `find`.
+        masks: as for `find`.
+
+    Returns:
+        The names, as `find` takes them.
+
+    Raises:
+        DataError: the folder is not there, or has no layout that is known.
+        ArgumentError: no such layout, or arguments that do not go together.
     """
     return tuple(layouts.recognise(Path(root), layouts.chosen(layout, images, masks)).splits)
 
@@ -137,7 +182,8 @@ def find(
         root: the folder.
         split: one of `upscore.data.splits(root)`, or the folder's own name for it.
         layout: a name in `upscore.data.layouts.LAYOUTS`, or `Patterns`; recognised if not given.
-        images, masks: patterns of photos and masks, in place of a layout; see `Patterns`.
+        images: a pattern of the photos, in place of a layout; see `Patterns`.
+        masks: a pattern of the masks, which goes with it.
         mapping: merges and ignores classes: a file, or a dictionary from new names to old ones.
         class_names: names in the order of the ids, or a file of them; if not given,
             `root/classes.txt`, else the layout's own, else those that the ids tell.
@@ -145,12 +191,15 @@ def find(
             given.
         skip: what to leave out: stems, file names or paths.
 
+    Returns:
+        A `Dataset`.
+
     Raises:
         DataError: a folder, split, annotation file, class list or mapping is not there or cannot
             be used.
         ArgumentError: no such layout or encoding, or arguments that do not go together.
 
-    Example:
+    Examples:
         >>> import upscore.data
         >>> train = upscore.data.find("my-data", "train")  # doctest: +SKIP
         >>> photo, mask = train.read(0)  # doctest: +SKIP

@@ -12,7 +12,14 @@ PROBLEM_KINDS = (
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem of a data set: in which file, of which kind, and how to mend it."""
+    """One problem of a data set.
+
+    Attributes:
+        file: in which file.
+        kind: of which kind; see `check`.
+        message: what is wrong.
+        remedy: how to mend it.
+    """
 
     file: Path
     kind: str
@@ -33,11 +40,19 @@ def bad_shapes(file: Path, faults: Sequence[str]) -> list[Problem]:
 
 
 def report(problems: Sequence[Problem], shown: int = 20) -> str:
-    """The problems as text: how many of each kind, and the first of them one by one.
+    """Return problems as text: how many of each kind, and the first of them one by one.
 
-    >>> print(report([Problem(Path("a.png"), "unreadable", "0 bytes", "replace the file")]))
-    1 problem (1 unreadable):
-      a.png: 0 bytes; replace the file
+    Args:
+        problems: as of `check`.
+        shown: how many are listed one by one.
+
+    Returns:
+        Some lines of text.
+
+    Examples:
+        >>> print(report([Problem(Path("a.png"), "unreadable", "0 bytes", "replace the file")]))
+        1 problem (1 unreadable):
+          a.png: 0 bytes; replace the file
     """
     kinds = [problem.kind for problem in problems]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))

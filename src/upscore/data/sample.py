@@ -10,8 +10,11 @@ from upscore.data.shapes import Drawing
 class Sample:
     """One photo and its mask.
 
-    `mask` is the file of the mask; where the mask is to be drawn, it is the annotation file, and
-    `drawing` holds what that file says of the photo.
+    Attributes:
+        name: the photo's file name without suffix.
+        image: the photo's file.
+        mask: the mask's file; where the mask is to be drawn, the annotation file.
+        drawing: what the annotation file says of the photo; None for a mask that is a picture.
     """
 
     name: str

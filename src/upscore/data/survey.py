@@ -64,7 +64,14 @@ class Survey:
         return None if self.values is None else normalisation(self.values)
 
     def part(self, indices: Sequence[int]) -> "Survey":
-        """The same of some of the samples; problems stay with the whole."""
+        """Return the same of some of the samples; problems stay with the whole.
+
+        Args:
+            indices: the numbers of the samples, from 0.
+
+        Returns:
+            A new Survey.
+        """
         samples = tuple(self.dataset.samples[i] for i in indices)
         arrays = ["class_pixels", "sizes", "upper_pixels", "thickness"]
         arrays += ["values"] if self.values is not None else []
@@ -76,7 +83,10 @@ class Survey:
         """The median of the photos' longer sides, in pixels; a DataError where no photo is."""
         sides = self.sizes.max(axis=1)
         if not sides.any():
-            raise DataError(f"{self.dataset.root}: no photo of {self.dataset.split!r} can be read")
+            raise DataError(
+                f"{self.dataset.root}: no photo of {self.dataset.split!r} can be read; "
+                "upscore check says why"
+            )
         return int(np.median(sides[sides > 0]))
 
 
@@ -98,10 +108,13 @@ def survey(
         progress: called as `progress(done, total)` after each pair.
         workers: threads; as many as there are processors if not given.
 
+    Returns:
+        A `Survey`.
+
     Raises:
         ArgumentError: `allow` names a kind of problem that does not exist.
 
-    Example:
+    Examples:
         >>> from upscore import data
         >>> found = data.survey(data.find("my-data"))  # doctest: +SKIP
         >>> found.class_pixels.sum(axis=0), found.long_side  # doctest: +SKIP
@@ -140,15 +153,29 @@ def check(
 ) -> list[Problem]:
     """Decode every photo and mask and say what is wrong with them.
 
-    Equivalent: `list(upscore.data.survey(dataset, ...).problems)`, whose arguments these are.
+    Equivalent to `list(upscore.data.survey(dataset, ...).problems)`.
 
     Problems are of these kinds: "empty split", "no partner", "ambiguous" (two files of one stem),
     "missing" (listed but not there), "unreadable", "sizes differ", "bad shape" (one that cannot be
     drawn), "binary" (0 and 255 alone among masks of ids), "blurred" (resized with interpolation),
     "no such class", and "duplicate" (the same photo is in a split of `against`).
 
+    Args:
+        dataset: what to look into.
+        against: other splits, which should share no photo with this one.
+        allow: kinds of problems that are not to be reported.
+        progress: called as `progress(done, total)` after each pair.
+        workers: threads; as many as there are processors if not given.
+
     Returns:
-        the problems, in the order of the samples; empty when all is well.
+        All that is wrong, in the order of the samples; empty when all is well.
+
+    Raises:
+        ArgumentError: `allow` names a kind of problem that does not exist.
+
+    Examples:
+        >>> from upscore import data
+        >>> data.check(data.find("my-data"))  # doctest: +SKIP
     """
     found = survey(dataset, against=against, allow=allow, progress=progress, workers=workers)
     return list(found.problems)

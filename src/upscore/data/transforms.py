@@ -51,24 +51,30 @@ def _window(size: int, crop: int, scale: float, draw: float, focus: int | None =
 class TrainTransform:
     """Random scale, crop, turn, flips and colour: any photo becomes a square of `crop` pixels.
 
-    Equivalent: a `RandomResize` by a factor drawn from `scale` (evenly in its logarithm), a
+    Equivalent to a `RandomResize` by a factor drawn from `scale` (evenly in its logarithm), a
     `RandomRotation` by up to `rotate` degrees either way, a `RandomCrop` padded with the photo's
     mean colour (the mask with 255), a `RandomHorizontalFlip`, a `RandomVerticalFlip` and a
     `ColorJitter`, of `torchvision.transforms.v2`; but the window is cut out before it is resized,
     so the cost does not grow with the photo. Masks are resized by the nearest pixel.
 
-    `colour` is from 0 (as it is) to below 1: brightness, contrast and saturation are multiplied by
-    factors of 1 - colour to 1 + colour, and the hue is turned by up to colour / 10 of a full turn.
+    Args:
+        crop: pixels of a side.
+        scale: (low, high), the factors by which photos are resized.
+        flip: mirror half of the crops left to right.
+        colour: from 0 (as it is) to below 1: brightness, contrast and saturation are multiplied by
+            factors of 1 - colour to 1 + colour, and the hue is turned by up to colour / 10 of a
+            full turn. Measurements have no hue: their brightness and contrast change.
+        flip_ud: mirror half of the crops upside down.
+        rotate: turn by up to so many degrees, either way.
 
-    Takes a photo (uint8, H x W x 3, or float32, H x W x B), a mask (uint8, H x W) and, if the crop
-    shall hold a certain pixel, its row and column. Gives tensors of their types, 3 x crop x
-    crop (or B) and crop x crop. Measurements have no hue: their brightness and contrast change.
-    Every draw comes from the generator: the same state, the same result.
+    Raises:
+        ArgumentError: a crop, scale or colour that cannot be.
 
-    >>> photo, mask = np.zeros((3, 5, 3), np.uint8), np.ones((3, 5), np.uint8)
-    >>> image, labels = TrainTransform(8)(photo, mask, torch.Generator().manual_seed(0))
-    >>> image.shape, labels.shape, labels.unique().tolist()
-    (torch.Size([3, 8, 8]), torch.Size([8, 8]), [1, 255])
+    Examples:
+        >>> photo, mask = np.zeros((3, 5, 3), np.uint8), np.ones((3, 5), np.uint8)
+        >>> image, labels = TrainTransform(8)(photo, mask, torch.Generator().manual_seed(0))
+        >>> image.shape, labels.shape, labels.unique().tolist()
+        (torch.Size([3, 8, 8]), torch.Size([8, 8]), [1, 255])
     """
 
     crop: int
@@ -88,7 +94,14 @@ class TrainTransform:
             raise ArgumentError(f"colour is {self.colour}; expected 0 or more and less than 1")
 
     def by(self, factor: float) -> "TrainTransform":
-        """The same for photos that are to be enlarged by a factor first."""
+        """Return the same for photos that are to be enlarged first.
+
+        Args:
+            factor: by which they are enlarged.
+
+        Returns:
+            A new TrainTransform.
+        """
         return replace(self, scale=(self.scale[0] * factor, self.scale[1] * factor))
 
     def __call__(
@@ -98,6 +111,17 @@ class TrainTransform:
         generator: torch.Generator,
         focus: tuple[int, int] | None = None,
     ) -> tuple[Tensor, Tensor]:
+        """Return a random crop of a photo and its mask.
+
+        Args:
+            image: uint8, H x W x 3, or float32, H x W x B.
+            mask: uint8, H x W.
+            generator: every draw comes from it: the same state, the same result.
+            focus: row and column of a pixel that the crop shall hold.
+
+        Returns:
+            Tensors of the same types: 3 x crop x crop (or B), and crop x crop.
+        """
         draws = torch.rand(10, generator=generator, dtype=torch.float64).tolist()
         low, high = self.scale
         scale = low * (high / low) ** draws[0]

@@ -49,21 +49,35 @@ def evaluate(
 
     Args:
         data: the folder; see `upscore.data.find` for layouts.
-        model: "bundled", a folder with a model.json, the folder of a training run, or a list of
-            these (an ensemble).
+        model: "bundled", a folder with a model.json, the folder of a training run, a list of these
+            (an ensemble), or a `Segmenter`.
         split: which part of the data. "val" is what training held out, where the data have no val
             of their own or the model is of a fold of train and val.
-        layout, mapping, skip: as for `upscore.data.find`. Where the data have classes that the
-            model does not know, and no mapping is given, the one it was trained with is used.
-        engine, device, precision, long_side, tta: as for `upscore.Predictor`.
+        layout: as for `upscore.data.find`.
+        mapping: as for `upscore.data.find`. Where the data have classes that the model does not
+            know, and no mapping is given, the one it was trained with is used.
+        skip: as for `upscore.data.find`.
+        engine: as for `upscore.load`.
+        device: as for `upscore.load`.
+        precision: as for `upscore.load`.
+        long_side: as for `upscore.Predictor`.
+        tta: as for `upscore.Predictor`.
         json_file: where to write `Evaluation.to_dict()`.
         report: a folder for report.html, which needs no network, and its pictures.
         progress: show a progress bar on standard error.
+
+    Returns:
+        An `Evaluation`: scores, the confusion matrix, and counts of each photo.
 
     Raises:
         DataError: the data cannot be found or used, or their classes are not the model's.
         ImageError: a photo or mask is broken; every one counts, so the evaluation stops.
         CheckpointError: the model cannot be loaded.
+
+    Examples:
+        >>> import upscore
+        >>> result = upscore.evaluate("photos", "runs/mine")  # doctest: +SKIP
+        >>> result.scores.mean_iou  # doctest: +SKIP
     """
     for folder in (json_file and Path(json_file).parent, report):
         if folder:  # now, not after the work

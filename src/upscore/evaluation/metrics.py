@@ -20,11 +20,21 @@ VOID = 255
 
 @dataclass(frozen=True)
 class Scores:
-    """What follows from a confusion matrix; per-class arrays hold NaN where nothing was counted.
+    """What follows from a confusion matrix; NaN where nothing was counted.
 
     `mean_iou` and `mean_accuracy` average over the classes that are not NaN: a class in neither
     truth nor prediction has no IoU, one without any truth no accuracy. A class that is predicted
     but never true has IoU 0 and does count.
+
+    Attributes:
+        pixel_accuracy: the share of all pixels that are right, 0 to 1.
+        mean_accuracy: the mean of `accuracy`.
+        mean_iou: the mean of `iou`.
+        frequency_weighted_iou: the mean of `iou`, each class weighted by its true pixels.
+        iou: float64, C: intersection over union of each class.
+        accuracy: float64, C: the share of each class's true pixels that are right.
+        true_pixels: int64, C: pixels of each class in the truth.
+        predicted_pixels: int64, C: pixels of each class in the prediction.
     """
 
     pixel_accuracy: float
@@ -37,7 +47,11 @@ class Scores:
     predicted_pixels: Counts
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, None for NaN."""
+        """Return the scores as plain JSON values.
+
+        Returns:
+            Each score by its name, lists for arrays, None for NaN.
+        """
         return {key: plain(value) for key, value in asdict(self).items()}
 
 

@@ -96,7 +96,10 @@ def _comparison(segmenter: Segmenter, dataset: Dataset, index: int) -> bytes:
         overlay.blend(photo, labels, spec.palette, alpha=0.7),
         mistakes,
     )
-    row = np.concatenate([_shrunk(view) for view in views], axis=1)
+    gap = ((0, 0), (0, 4), (0, 0))
+    row = np.concatenate(
+        [np.pad(_shrunk(view), gap, constant_values=255) for view in views], axis=1
+    )
     stream = BytesIO()
     Image.fromarray(row).save(stream, "JPEG", quality=85)
     return stream.getvalue()

@@ -13,8 +13,15 @@ from upscore.evaluation.metrics import Counts, Floats
 class Evaluation:
     """A model's scores on a data set.
 
-    `images` (N x C x 5) counts, for each image and class: hits, true pixels, predicted pixels, and
-    boundary intersection and union.
+    Attributes:
+        model: the model's name.
+        class_names: the model's C classes.
+        image_names: the N photos.
+        confusion: int64, C x C: pixels, rows the truth and columns the prediction.
+        images: int64, N x C x 5: of each photo and class hits, true pixels, predicted pixels, and
+            boundary intersection and union.
+        interval: the 95 % interval of the mean IoU, by drawing photos again and again (bootstrap).
+        protocol: how it was measured: data, split, sizes, engine and versions.
     """
 
     model: str
@@ -44,12 +51,23 @@ class Evaluation:
         return metrics.ratio(np.nansum(iou, axis=1), (~np.isnan(iou)).sum(axis=1))
 
     def worst(self, count: int) -> list[int]:
-        """Numbers of the images with the lowest mean IoU, worst first; all-void ones left out."""
+        """Return which photos have the lowest mean IoU, worst first.
+
+        Args:
+            count: how many, at most.
+
+        Returns:
+            Places in `image_names`; photos whose masks are all void are left out.
+        """
         order = np.argsort(self.image_iou, kind="stable")
         return [int(i) for i in order if not np.isnan(self.image_iou[i])][:count]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; scores that do not exist are None."""
+        """Return all scores as plain JSON values.
+
+        Returns:
+            What `upscore evaluate --json` writes; scores that do not exist are None.
+        """
         scores = self.scores.to_dict()
         boundary = self.boundary_iou
         per_class = ("iou", "accuracy", "true_pixels", "predicted_pixels")

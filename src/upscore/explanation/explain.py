@@ -19,18 +19,29 @@ def explain(
     """Run a model once on zeros and list every upsampling layer it uses.
 
     Transposed convolutions (PyTorch's and ours), `interpolate` and `pixel_shuffle` are found,
-    whether as modules or as functions. `module` is any `torch.nn.Module` of one tensor, or what
-    `upscore.models.load` takes: "bundled", a checkpoint's or a run's folder. `input_shape` includes
-    the batch; if not given, it is one photo of 360 x 480. The model is run as it stands, in
-    evaluation mode, and put back afterwards.
+    whether as modules or as functions. The model is run as it stands, in evaluation mode, and put
+    back afterwards.
 
-    Raises TypeError for other objects, ValueError for a shape that is not 2 to 5 positive numbers;
-    an error of the model itself comes through with a note.
+    Args:
+        module: any `torch.nn.Module` of one tensor, or what `upscore.models.load` takes: "bundled",
+            a checkpoint's or a run's folder.
+        input_shape: the shape of the zeros, batch and channels first; if not given, one photo of
+            360 x 480.
 
-    >>> import torch
-    >>> layers = explain(torch.nn.ConvTranspose2d(8, 4, 3, stride=2), (1, 8, 16, 16)).layers
-    >>> layers[0].size_out, layers[0].shift
-    ((33, 33), (0.25, 0.25))
+    Returns:
+        An `Explanation`, which `rich.print` shows as a table.
+
+    Raises:
+        ArgumentError: a shape that is not 2 to 5 positive whole numbers. An error of the model
+            itself comes through with a note.
+        ArgumentTypeError: no module, nor the name of a checkpoint.
+        CheckpointError: the checkpoint cannot be loaded.
+
+    Examples:
+        >>> import torch
+        >>> layers = explain(torch.nn.ConvTranspose2d(8, 4, 3, stride=2), (1, 8, 16, 16)).layers
+        >>> layers[0].size_out, layers[0].shift
+        ((33, 33), (0.25, 0.25))
     """
     shape = (1, 3, *DEFAULT_SIZE) if input_shape is None else tuple(input_shape)
     if not (2 <= len(shape) <= 5 and all(isinstance(n, int) and n > 0 for n in shape)):

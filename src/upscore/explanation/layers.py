@@ -14,13 +14,21 @@ if TYPE_CHECKING:
 class Layer:
     """One use of an upsampling layer.
 
-    `name` is the module's path, `function` what it calls. `kernel` and `stride` have one number
-    an axis; strides of a resizing are ratios of sizes. `shift` says, for each axis and in pixels of
-    the layer's input, how far the content lies too far towards the end, compared with half-pixel
-    resizing; NaN where that differs from pixel to pixel. `checkerboard` is that of
-    `upscore.filters.checkerboard` for the layer's own weights, 0 for an even cover; NaN where it
-    depends on another layer. `multiplications` and `bytes` (read and written once) are for the
-    whole batch.
+    Attributes:
+        name: the module's path in the model.
+        function: what it calls.
+        kernel: one number for each axis.
+        stride: one number for each axis; of a resizing, the ratio of the sizes.
+        size_in: pixels of the layer's input along each axis.
+        size_out: pixels of its output.
+        shift: for each axis and in pixels of the layer's input, how far the content lies too far
+            towards the end, compared with half-pixel resizing; NaN where that differs from pixel to
+            pixel.
+        checkerboard: `upscore.filters.checkerboard` of the layer's own weights, 0 for an even
+            cover; NaN where it depends on another layer.
+        multiplications: for the whole batch.
+        bytes: read and written once, for the whole batch.
+        advice: what to change, in words.
     """
 
     name: str
@@ -40,7 +48,12 @@ class Layer:
 class Explanation:
     """The upsampling layers of a model for one input shape, in the order in which they ran.
 
-    `rich.print` shows it as a table; `html()` is the section that `write_page` adds to the page.
+    `rich.print` shows it as a table.
+
+    Attributes:
+        model: the model's name.
+        input_shape: the shape of the zeros that the model was run on.
+        layers: one `Layer` for each use of an upsampling layer.
     """
 
     model: str
@@ -70,7 +83,11 @@ class Explanation:
         return Group(table, LEGEND, *changes)
 
     def html(self) -> str:
-        """Return the section of the page about this model."""
+        """Return the section about this model that `upscore explain MODEL` adds to its page.
+
+        Returns:
+            HTML.
+        """
         headings = (heading.replace("-\n", "") for heading in HEADINGS)
         head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
         rows = []

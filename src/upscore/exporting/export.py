@@ -70,7 +70,10 @@ def export(
         size: "dynamic", or photos of one size, "HxW" or (H, W).
         data: a folder of photos and masks to compare and calibrate on; if not given, the photos
             that come with the package.
-        split, layout, mapping, skip: as for `upscore.evaluate`.
+        split: as for `upscore.evaluate`.
+        layout: as for `upscore.evaluate`.
+        mapping: as for `upscore.evaluate`.
+        skip: as for `upscore.evaluate`.
         accept: names of measures that may be beyond their limit; see `Parity`.
 
     Returns:
@@ -83,7 +86,7 @@ def export(
         CheckpointError: the model cannot be loaded, or has no graph.
         DataError: the data cannot be used.
 
-    Example:
+    Examples:
         >>> import upscore
         >>> upscore.export("bundled", "model.onnx", head="labels")  # doctest: +SKIP
     """

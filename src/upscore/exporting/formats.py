@@ -1,6 +1,7 @@
 """The formats: each builds a candidate in a folder, runs it in its own runtime, and writes it."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -55,8 +56,11 @@ def _onnx_file(
             f"{checkpoint.folder} has no graph to export; "
             f"`upscore export FOLDER --format checkpoint -o FOLDER` adds it"
         )
+    # onnx refuses weights of several hard links, which is how uv installs a package's files.
+    shutil.copy(checkpoint.weights, folder)
+    graph = Path(shutil.copy(checkpoint.graph, folder))
     file = folder / "model.onnx"
-    onnx.save(onnx_model(checkpoint.graph, checkpoint.spec, options), str(file))
+    onnx.save(onnx_model(graph, checkpoint.spec, options), str(file))
     if options.precision == "int8":
         quantise(file, folder / "quantised.onnx", photos)
         return folder / "quantised.onnx"
@@ -90,10 +94,10 @@ class OpenVinoCandidate:
     """OpenVINO's model.xml and model.bin, run by OpenVINO on the CPU in float32."""
 
     def __init__(self, file: Path, options: Options) -> None:
-        import openvino
+        from upscore.inference.engines.openvino import core
 
         self.half = options.precision == "float16"
-        self.model = openvino.convert_model(str(file))
+        self.model = core().read_model(str(file))  # convert_model would report to its makers
         self.file = file.with_suffix(".xml")
         self._save()
         self.engine = self._engine()

@@ -34,16 +34,19 @@ def dice(
     Equivalent to `1 - (2 * i + smooth) / (p + t + smooth)` with the sums `i, p, t` of
     `upscore.overlap`, 0 over 0 counting as 1. With these settings it equals
 
-        segmentation-models-pytorch  DiceLoss(smooth=s)      smooth=2 * s, absent="zero"
-        MONAI                        DiceLoss(softmax=True)  smooth=1e-5, per_image=True
-        nnU-Net                      SoftDiceLoss            smooth=1, per_image=True,
-                                                             classes=range(1, C); and minus 1
+    | library | loss | settings here |
+    |---|---|---|
+    | segmentation-models-pytorch | `DiceLoss(smooth=s)` | `smooth=2 * s, absent="zero"` |
+    | MONAI | `DiceLoss(softmax=True)` | `smooth=1e-5, per_image=True` |
+    | nnU-Net | `SoftDiceLoss`, plus 1 | `smooth=1, per_image=True, classes=range(1, C)` |
 
-    (per_image=False for MONAI's and nnU-Net's `batch=True`, `batch_dice=True`).
+    (`per_image=False` for MONAI's `batch=True` and nnU-Net's `batch_dice=True`).
 
     Args:
-        scores, target, activation, ignore_index, weight, per_image, align_corners, stride, backend:
-            as in `upscore.overlap`.
+        scores: N x C x h x w or C x h x w torch tensor or NumPy array of floats, as of
+            `upscore.overlap`; of volumes N x C x d x h x w.
+        target: N x H x W or H x W class numbers of a whole-number type; with
+            `activation="sigmoid"` also 0 or 1 for each class, N x C x H x W.
         smooth: pixels added above and below, so that tiny classes give no steep gradients.
         classes: which classes count, all by default.
         absent: what a class is that the target lacks: "count" like others, "zero" (its loss is 0),
@@ -55,19 +58,31 @@ def dice(
             sigmoid `upscore.binary_cross_entropy`, in little more time than the first alone. A
             pixel counts for its `weight` there too, but `classes` and `absent` do not apply to it;
             it needs reduction="mean".
+        activation: "softmax" over the classes, or "sigmoid" of each.
+        ignore_index: the label of pixels that count for nothing.
+        weight: what each pixel counts for, of the shape of a target of class numbers; not
+            differentiated.
+        per_image: sum over the pixels of each image instead of the batch.
+        align_corners: as in `F.interpolate`.
+        stride: sample on the grid of the FCN instead, as in `upscore.argmax`. Not for volumes.
+        backend: "eager", "cpu" (Numba), "gpu" (Triton) or "auto", as in `upscore.overlap`.
 
     Returns:
         The loss, float64 for float64 scores, else float32: a tensor without dimensions that can be
         differentiated once with respect to the scores, for arrays a float.
 
     Raises:
-        ValueError, TypeError: an argument does not fit; the message says which and why.
+        ArgumentError: a shape or value does not fit; the message says which and why.
+        ArgumentTypeError: a type does not fit, such as arrays of two frameworks.
 
-    >>> import numpy as np
-    >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
-    >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 1]], dtype=np.uint8)
-    >>> round(dice(scores, target), 4)
-    0.0544
+    Source: Milletari et al. 2016, "V-Net".
+
+    Examples:
+        >>> import numpy as np
+        >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
+        >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 1]], dtype=np.uint8)
+        >>> round(dice(scores, target), 4)
+        0.0544
     """
     return tversky(
         scores,
@@ -112,13 +127,37 @@ def jaccard(
     equals JaccardLoss of segmentation-models-pytorch with `smooth=0, absent="zero"`, and MONAI's
     `DiceLoss(jaccard=True, softmax=True)` with `smooth=0.5e-5, per_image=True`.
 
-    Arguments, result and errors are those of `upscore.dice`.
+    Args:
+        scores: as of `upscore.dice`.
+        target: as of `upscore.dice`.
+        smooth: pixels added above and below.
+        classes: which classes count, all by default.
+        absent: what a class is that the target lacks: "count", "zero" or "skip", as for
+            `upscore.dice`.
+        reduction: "mean", or "none" for the loss of each class.
+        cross_entropy: what the mean cross-entropy counts for in addition, as for `upscore.dice`.
+        activation: "softmax" over the classes, or "sigmoid" of each.
+        ignore_index: the label of pixels that count for nothing.
+        weight: what each pixel counts for, of the shape of a target of class numbers; not
+            differentiated.
+        per_image: sum over the pixels of each image instead of the batch.
+        align_corners: as in `F.interpolate`.
+        stride: sample on the grid of the FCN instead, as in `upscore.argmax`. Not for volumes.
+        backend: "eager", "cpu" (Numba), "gpu" (Triton) or "auto", as in `upscore.overlap`.
 
-    >>> import numpy as np
-    >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
-    >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 1]], dtype=np.uint8)
-    >>> round(jaccard(scores, target), 4)
-    0.0919
+    Returns:
+        The loss, as of `upscore.dice`.
+
+    Raises:
+        ArgumentError: a shape or value does not fit; the message says which and why.
+        ArgumentTypeError: a type does not fit, such as arrays of two frameworks.
+
+    Examples:
+        >>> import numpy as np
+        >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
+        >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 1]], dtype=np.uint8)
+        >>> round(jaccard(scores, target), 4)
+        0.0919
     """
     return tversky(
         scores,
@@ -162,21 +201,45 @@ def tversky(
     """Return one minus the Tversky overlap, averaged over the classes.
 
     Equivalent to `1 - (i + smooth) / (i + alpha * (p - i) + beta * (t - i) + smooth)` with the sums
-    of `upscore.overlap` (Salehi et al. 2017). It equals TverskyLoss of segmentation-models-pytorch
-    with `smooth=0, absent="zero"`, its `gamma` being `upscore.tversky(...) ** gamma`, and MONAI's
-    with `smooth=1e-5, per_image=True`.
+    of `upscore.overlap`. It equals TverskyLoss of segmentation-models-pytorch with
+    `smooth=0, absent="zero"`, its `gamma` being `upscore.tversky(...) ** gamma`, and MONAI's with
+    `smooth=1e-5, per_image=True`.
 
     Args:
+        scores: as of `upscore.dice`.
+        target: as of `upscore.dice`.
         alpha: what a false pixel costs.
         beta: what a missed pixel costs: more than `alpha` for rare things.
+        smooth: pixels added above and below.
+        classes: which classes count, all by default.
+        absent: what a class is that the target lacks: "count", "zero" or "skip", as for
+            `upscore.dice`.
+        reduction: "mean", or "none" for the loss of each class.
+        cross_entropy: what the mean cross-entropy counts for in addition, as for `upscore.dice`.
+        activation: "softmax" over the classes, or "sigmoid" of each.
+        ignore_index: the label of pixels that count for nothing.
+        weight: what each pixel counts for, of the shape of a target of class numbers; not
+            differentiated.
+        per_image: sum over the pixels of each image instead of the batch.
+        align_corners: as in `F.interpolate`.
+        stride: sample on the grid of the FCN instead, as in `upscore.argmax`. Not for volumes.
+        backend: "eager", "cpu" (Numba), "gpu" (Triton) or "auto", as in `upscore.overlap`.
 
-    The other arguments, result and errors are those of `upscore.dice`.
+    Returns:
+        The loss, as of `upscore.dice`.
 
-    >>> import numpy as np
-    >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
-    >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 1]], dtype=np.uint8)
-    >>> round(tversky(scores, target, alpha=0.3, beta=0.7), 4)
-    0.0477
+    Raises:
+        ArgumentError: a shape or value does not fit; the message says which and why.
+        ArgumentTypeError: a type does not fit, such as arrays of two frameworks.
+
+    Source: Salehi et al. 2017, "Tversky loss function for image segmentation".
+
+    Examples:
+        >>> import numpy as np
+        >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
+        >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 1]], dtype=np.uint8)
+        >>> round(tversky(scores, target, alpha=0.3, beta=0.7), 4)
+        0.0477
     """
     numbers = {"alpha": alpha, "beta": beta, "smooth": smooth, "cross_entropy": cross_entropy}
     for name, value in numbers.items():

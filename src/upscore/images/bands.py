@@ -23,17 +23,23 @@ _LEAST_WEIGHT = 0.25  # of the measured pixels around one of a resized photo: be
 
 
 def bands_of(source: Source) -> int | None:
-    """How many bands of measured values a file has, from its header; None for a picture.
+    """Return how many bands of measured values a file has, from its header.
 
     Grey of more than 8 bits has one, also in floats. 8 bits of grey, grey and alpha, RGB and RGBA
     are pictures, and so are palettes, CMYK and all JPEGs. Without tifffile, a TIFF file is what
     Pillow takes it for.
 
+    Args:
+        source: a path, or the bytes of the file.
+
+    Returns:
+        The number of bands; None for a picture.
+
     Raises:
         ImageError: the file is missing, empty, or not an image.
         MissingPackageError: a TIFF file that Pillow cannot open, and tifffile is not installed.
 
-    Example:
+    Examples:
         >>> bands_of(b"P5 1 1 65535 " + bytes(2)), bands_of(b"P5 1 1 255 " + bytes(1))
         (1, None)
     """
@@ -50,7 +56,18 @@ def bands_of(source: Source) -> int | None:
 
 
 def size(source: Source, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height of an image as it is stored, from its header alone; ImageError if larger."""
+    """Return the size of an image as it is stored, from its header alone.
+
+    Args:
+        source: a path, or the bytes of the file.
+        max_pixels: a larger image is refused.
+
+    Returns:
+        Width and height in pixels.
+
+    Raises:
+        ImageError: the file is missing, empty, too large or not an image.
+    """
     with named(source), stream_of(source) as stream:
         start = stream.read(8)
         if start.startswith(npy.MAGIC):
@@ -67,7 +84,17 @@ def size(source: Source, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
 
 
 def resolution(source: Source) -> float | None:
-    """How many metres a pixel is on the ground, from a GeoTIFF's header; None of other files."""
+    """Return how long a pixel is on the ground, from a GeoTIFF's header.
+
+    Args:
+        source: a path, or the bytes of the file.
+
+    Returns:
+        Metres; None of other files.
+
+    Raises:
+        ImageError: the file is missing or broken.
+    """
     with named(source), stream_of(source) as stream:
         if not stream.read(8).startswith(tiff.MAGIC) or tiff.is_for_pillow(source):
             return None
@@ -94,7 +121,7 @@ def read_bands(source: Source, bands: int | None = None, *, max_pixels: int = MA
         ImageError: the file is missing, broken, too large, or has another number of bands.
         MissingPackageError: a TIFF file that needs tifffile or imagecodecs.
 
-    Example:
+    Examples:
         >>> read_bands(b"P5 2 1 65535 " + bytes([1, 0, 0, 7])).tolist()
         [[[256.0], [7.0]]]
     """
@@ -113,13 +140,24 @@ def read_bands(source: Source, bands: int | None = None, *, max_pixels: int = MA
 
 
 def as_bands(values: NDArray[Any], bands: int | None = None) -> Floats:
-    """Return an array of one photo, H x W or with its bands first or last, as `read_bands` does.
+    """Return an array of one photo with its bands last, as `read_bands` does.
 
     The bands are the axis that has as many as expected; else, where rows or columns are as many as
     their neighbours, the third one; else the shorter of the first and the last.
 
-    >>> as_bands(np.zeros((4, 20, 30), np.uint16)).shape
-    (20, 30, 4)
+    Args:
+        values: H x W, or with the bands first or last, numbers of any type.
+        bands: how many are expected; any number if not given.
+
+    Returns:
+        float32, H x W x B, NaN where values are not finite.
+
+    Raises:
+        ImageError: the array has another number of axes or bands, or holds no numbers.
+
+    Examples:
+        >>> as_bands(np.zeros((4, 20, 30), np.uint16)).shape
+        (20, 30, 4)
     """
     height, width, found = last_bands(values.shape, bands)
     if values.ndim == 3 and values.shape != (height, width, found):
@@ -128,10 +166,15 @@ def as_bands(values: NDArray[Any], bands: int | None = None) -> Floats:
 
 
 def preview(photo: NDArray[Any], ranges: Ranges | None) -> NDArray[np.uint8]:
-    """Return a photo to look at, uint8 H x W x 3: the first three bands, or the first as grey.
+    """Return a photo to look at: the first three bands, or the first as grey.
 
-    ranges: each band's lowest and highest value, shown black and white; None for a picture, which
-    stays as it is.
+    Args:
+        photo: H x W x B.
+        ranges: each band's lowest and highest value, shown black and white; None for a picture,
+            which stays as it is.
+
+    Returns:
+        uint8, H x W x 3.
     """
     if ranges is None:
         return photo
@@ -143,10 +186,19 @@ def preview(photo: NDArray[Any], ranges: Ranges | None) -> NDArray[np.uint8]:
 
 
 def resized(photo: NDArray[Any], size: tuple[int, int], box: Box | None = None) -> NDArray[Any]:
-    """Return a photo, H x W x B of bytes or floats, at another size (rows, columns).
+    """Return a photo at another size.
 
-    Antialiased, as Pillow's `Image.resize` with `Resampling.BILINEAR`; of a part of the photo where
-    `box` is given: the rows and columns at which it begins and ends. The pixels around it count.
+    Equivalent to Pillow's `Image.resize` with `Resampling.BILINEAR`, which is antialiased, for each
+    band. Pixels that were not measured (NaN) have no weight.
+
+    Args:
+        photo: H x W x B of bytes or floats.
+        size: rows and columns of the result.
+        box: the part of the photo to take: the rows and columns at which it begins and ends (top,
+            left, bottom, right). The pixels around it count.
+
+    Returns:
+        Array of `size` x B, of the type of `photo`.
     """
     photo = np.ascontiguousarray(photo)
     corners = None if box is None else (box[1], box[0], box[3], box[2])
@@ -169,7 +221,14 @@ def resized(photo: NDArray[Any], size: tuple[int, int], box: Box | None = None) 
 
 
 def kind_of(bands: int | None) -> str:
-    """What photos of so many bands are, in words."""
+    """Return what photos of so many bands are, in words.
+
+    Args:
+        bands: how many; None for pictures.
+
+    Returns:
+        Such as "pictures" or "measurements in 4 bands".
+    """
     return "pictures" if bands is None else f"measurements in {bands} band{'s' * (bands != 1)}"
 
 

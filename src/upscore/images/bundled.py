@@ -6,9 +6,13 @@ _PHOTOS = Path(__file__).parent / "photos"
 
 
 def samples() -> dict[str, Path]:
-    """Return the files of the photos by name; photos/LICENCES.md says where they are from.
+    """Return the photos that come with the package.
 
-    >>> list(samples())
-    ['astronaut', 'cat', 'coffee']
+    Returns:
+        Their files by name; photos/LICENCES.md beside them says where they are from.
+
+    Examples:
+        >>> list(samples())
+        ['astronaut', 'cat', 'coffee']
     """
     return {path.stem: path for path in sorted(_PHOTOS.glob("*.jpg"))}

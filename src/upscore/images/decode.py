@@ -53,7 +53,7 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     Raises:
         ImageError: the file is missing, empty, truncated, too large or not an image.
 
-    Example:
+    Examples:
         >>> import upscore.images
         >>> upscore.images.read(b"P6 2 1 255 " + bytes([255, 0, 0, 0, 0, 255])).tolist()
         [[[255, 0, 0], [0, 0, 255]]]
@@ -63,9 +63,17 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
 
 
 def from_pillow(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Do as `read` for an image that Pillow has opened.
+    """Return the pixels of an image that Pillow has opened, as `read` does.
 
-    Raises ImageError where it is too large, or its file turns out to be broken.
+    Args:
+        image: the image.
+        max_pixels: a larger image is refused before a pixel is decoded.
+
+    Returns:
+        uint8, H x W x 3, RGB.
+
+    Raises:
+        ImageError: it is too large, or its file turns out to be broken.
     """
     bounded(*image.size, max_pixels)
     try:
@@ -78,9 +86,21 @@ def from_pillow(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> NDArray[
 def opened(
     source: Source, *, max_pixels: int = MAX_PIXELS, decode: bool = True
 ) -> Iterator[Image.Image]:
-    """Yield the decoded image as it is stored: its own mode (a mask keeps its indices), not turned.
+    """Open an image as it is stored: its own mode (a mask keeps its indices), not turned.
 
-    With `decode=False` only its header is read. What is raised inside the block is as `named` says.
+    Use it in a `with` statement, which should do no more than convert the pixels: all that is
+    raised within becomes an ImageError with the file's name.
+
+    Args:
+        source: a path, or the bytes of the file.
+        max_pixels: a larger image is refused before a pixel is decoded.
+        decode: decode the pixels; else only the header is read.
+
+    Yields:
+        A Pillow image.
+
+    Raises:
+        ImageError: the file is missing, empty, truncated, too large or not an image.
     """
     with named(source), stream_of(source) as stream:
         image = _identify(stream, max_pixels)
@@ -121,7 +141,14 @@ def bounded(width: int, height: int, max_pixels: int) -> None:
 
 
 def rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """The pixels of a Pillow image of any mode as uint8 H x W x 3, transparent parts white."""
+    """Return the pixels of a Pillow image of any mode, transparent parts white.
+
+    Args:
+        image: the image.
+
+    Returns:
+        uint8, H x W x 3, RGB.
+    """
     if is_deep(image):
         grey = to_8_bits(np.asarray(image))
         return np.repeat(grey[:, :, None], 3, axis=2)
@@ -178,7 +205,8 @@ def _identify(stream: IO[bytes], max_pixels: int = MAX_PIXELS) -> Image.Image:
         if accept is None or accept(prefix) is True:
             stream.seek(0)
             return cast(Callable[[IO[bytes], str], Image.Image], factory)(stream, "")
-    raise FormatError(f"not an image in a known format ({', '.join(FORMATS)}, NumPy)")
+    known = ", ".join(FORMATS)
+    raise FormatError(f"not an image in a known format ({known}, NumPy); convert it to PNG")
 
 
 def _upright(image: Image.Image) -> Image.Image:

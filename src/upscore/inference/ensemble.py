@@ -25,10 +25,11 @@ class Ensemble(Segmenter):
     Raises:
         ArgumentError: there is no member, or their classes or bands differ.
 
-    >>> import upscore
-    >>> pair = Ensemble([upscore.load(), upscore.load().at(384)])
-    >>> [member.spec.long_side for member in pair.members]
-    [480, 384]
+    Examples:
+        >>> import upscore
+        >>> pair = Ensemble([upscore.load(), upscore.load().at(384)])
+        >>> [member.spec.long_side for member in pair.members]
+        [480, 384]
     """
 
     def __init__(self, members: Sequence[Segmenter], names: Sequence[str] = ()) -> None:
@@ -45,15 +46,36 @@ class Ensemble(Segmenter):
         return tuple(one for member in self.voters for one in member.members)
 
     def at(self, long_side: int | None) -> "Ensemble":
-        """Return these models with photos resized to one long side for all of them, or not."""
+        """Return these models with photos resized to one size for all of them.
+
+        Args:
+            long_side: pixels of the photos' longer side, or None to leave photos as they are.
+
+        Returns:
+            A new Ensemble; this one stays as it is.
+        """
         return Ensemble([member.at(long_side) for member in self.voters])
 
     def with_tta(self, tta: Tta) -> "Ensemble":
-        """Return these models, each with this test-time augmentation."""
+        """Return these models, each with this test-time augmentation.
+
+        Args:
+            tta: as for `Segmenter.with_tta`.
+
+        Returns:
+            A new Ensemble; this one stays as it is.
+        """
         return Ensemble([member.with_tta(tta) for member in self.voters])
 
     def coarse(self, photos: Photos) -> Coarse:
-        """Return the scores of photos that `labels` are made of, on the finest member's grid."""
+        """Return the scores of photos that `labels` are made of, on the finest member's grid.
+
+        Args:
+            photos: as for `Segmenter.coarse`.
+
+        Returns:
+            As `Segmenter.coarse`.
+        """
         found = [member.coarse(photos) for member in self.voters]
         return fused(sorted(found, key=lambda coarse: prod(coarse.cells), reverse=True))
 

@@ -53,6 +53,11 @@ def load(
         MissingPackageError: the engine's package is not installed.
         ArgumentError: no such engine, or one that cannot run on the device or in the precision; the
             classes of several models differ.
+
+    Examples:
+        >>> import upscore
+        >>> upscore.load().spec.class_names
+        ('background', 'person', 'cat', 'dog', 'horse', 'sheep', 'cow')
     """
     if isinstance(model, str | PathLike):
         return _load_one(model, engine, device, precision)
@@ -104,8 +109,9 @@ def _load_one(
     if precision != "float32" and name != "openvino":
         raise ArgumentError(f"the engine {name} computes in float32: {precision} needs openvino")
     if find_spec(name) is None:
-        extra = {"onnxruntime": "predict", "openvino": "openvino", "torch": "network"}[name]
-        raise MissingPackageError(f"the engine {name} needs {name}: pip install 'upscore[{extra}]'")
+        raise MissingPackageError(
+            f"the engine {name} needs {name}: pip install 'upscore[{ENGINES[name]}]'"
+        )
     if name == "torch":
         return Segmenter(checkpoint.spec, _torch_engine(checkpoint, device))
     if device not in (None, "cpu"):

@@ -49,12 +49,19 @@ class Segmenter:
     `upscore.load` makes one. Everything that uses a model takes a Segmenter, so that the same
     resizing and the same head surround every engine.
 
-    >>> import upscore, upscore.images
-    >>> segmenter = upscore.load()
-    >>> photo = upscore.images.read(upscore.images.samples()["cat"])
-    >>> labels = segmenter.labels(photo)
-    >>> segmenter.spec.class_names[labels[150, 220]]
-    'cat'
+    Args:
+        spec: what the model is: classes, stride, the size of photos it wants.
+        engine: what runs the network: an object with a `name`, and `scores`, which takes photos
+            N x H x W x B, H and W multiples of 32, and returns float32 N x C x H/s x W/s.
+        tta: test-time augmentation; use `with_tta` to set it.
+
+    Examples:
+        >>> import upscore, upscore.images
+        >>> segmenter = upscore.load()
+        >>> photo = upscore.images.read(upscore.images.samples()["cat"])
+        >>> labels = segmenter.labels(photo)
+        >>> segmenter.spec.class_names[labels[150, 220]]
+        'cat'
     """
 
     def __init__(self, spec: Spec, engine: Engine, tta: Augmentation = ALONE) -> None:
@@ -71,7 +78,17 @@ class Segmenter:
         return " or ".join(dict.fromkeys(str(member.augmentation) for member in self.members))
 
     def at(self, long_side: int | None) -> "Segmenter":
-        """Return this model with photos resized to another long side for the network, or not."""
+        """Return this model with photos resized to another size for the network.
+
+        Args:
+            long_side: pixels of the photos' longer side, or None to leave photos as they are.
+
+        Returns:
+            A new Segmenter; this one stays as it is.
+
+        Raises:
+            ArgumentError: `long_side` is below 1.
+        """
         if long_side is not None and long_side < 1:
             raise ArgumentError(f"long_side must be at least 1 pixel or None, not {long_side}")
         return Segmenter(
@@ -88,12 +105,16 @@ class Segmenter:
                 they multiply: ("flip", "scales") are six views. It replaces what was set before;
                 () is none.
 
+        Returns:
+            A new Segmenter; this one stays as it is.
+
         Raises:
             ArgumentError: no such augmentation.
 
-        >>> import upscore
-        >>> upscore.load().with_tta(("flip", "scales")).tta
-        'flip, scales=0.75/1/1.25'
+        Examples:
+            >>> import upscore
+            >>> upscore.load().with_tta(("flip", "scales")).tta
+            'flip, scales=0.75/1/1.25'
         """
         return Segmenter(self.spec, self.engine, augmentation(tta))
 
@@ -103,10 +124,16 @@ class Segmenter:
         Photos are padded at the bottom and right to a multiple of 32 pixels by repeating the last
         row and column; the scores of the padding are cut off.
 
-        photos: uint8, N x H x W x 3, RGB; of a model of measurements float32, N x H x W x B.
-        Returns float32, N x C x ⌈H/s⌉ x ⌈W/s⌉ for the stride s of the spec: an array, or a tensor
-        of the torch engine. Score (i, j) is centred on image position ((i + 0.5) s, (j + 0.5) s).
-        Of several views or models they are the logarithms of the mean probabilities, an array.
+        Args:
+            photos: uint8, N x H x W x 3, RGB; of a model of measurements float32, N x H x W x B.
+
+        Returns:
+            float32, N x C x ⌈H/s⌉ x ⌈W/s⌉ for the stride s of the spec: an array, or a tensor of
+            the torch engine. Score (i, j) is centred on image position ((i + 0.5) s, (j + 0.5) s).
+            Of several views or models they are the logarithms of the mean probabilities, an array.
+
+        Raises:
+            ArgumentError: the photos are not as the model takes them.
         """
         coarse = self.at(None).coarse(photos)
         stride = self.spec.stride
@@ -116,10 +143,20 @@ class Segmenter:
         return resampled(coarse, (height, width), (Fraction(stride), Fraction(stride)))
 
     def coarse(self, photos: Photos) -> Coarse:
-        """Return the scores of photos (N x H x W x 3 or B) that `labels` are made of.
+        """Return the scores that `labels` are made of.
 
-        Those of the photos as the spec and `tta` want them shown; of several scales, on the grid of
-        the one nearest to 1.
+        Photos are shown to the network as the spec and `tta` ask for.
+
+        Args:
+            photos: uint8, N x H x W x 3, RGB; of a model of measurements float32, N x H x W x B.
+
+        Returns:
+            A named tuple: `scores` N x C x h x w, the photos' `size`, and the `stride` of their
+            grid or None where they cover the photos exactly. Of several scales, on the grid of the
+            one nearest to 1.
+
+        Raises:
+            ArgumentError: the photos are not as the model takes them.
         """
         check_photos(photos, self.spec)
         return fused(self._views(photos))
@@ -147,9 +184,18 @@ class Segmenter:
             yield self.seen(photos, axes)[cells]
 
     def seen(self, photos: Photos, axes: tuple[int, ...] = (), pooled: Sequence[Any] = ()) -> Any:
-        """The scores of photos that need no padding, seen mirrored along `axes`, mirrored back.
+        """Return the scores of photos that need no padding, seen mirrored, and mirrored back.
 
-        pooled: what the network's global poolings find, of an engine that can be given it.
+        Args:
+            photos: N x H x W x B, H and W multiples of 32.
+            axes: axes of the photos to mirror, 1 for up-down and 2 for left-right.
+            pooled: what the network's global poolings find, of an engine that can be given it.
+
+        Returns:
+            float32, N x C x H/s x W/s.
+
+        Raises:
+            CheckpointError: the network has another number of classes than the spec names.
         """
         given = (pooled,) if pooled else ()
         scores = self.engine.scores(np.ascontiguousarray(np.flip(photos, axes)), *given)
@@ -163,20 +209,34 @@ class Segmenter:
         return np.flip(as_numpy(scores), tuple(axis + 1 for axis in axes))
 
     def pooled(self, photos: Photos, axes: tuple[int, ...] = ()) -> tuple[Any, ...]:
-        """What the network's global poolings find in the photos that `seen` shows it.
+        """Return what the network's global poolings find in the photos that `seen` shows it.
 
-        () where it has none, or an engine that cannot tell.
+        Args:
+            photos: N x H x W x B, H and W multiples of 32.
+            axes: axes of the photos to mirror, as for `seen`.
+
+        Returns:
+            One array for each pooling; () where the network has none, or the engine cannot tell.
         """
         find = getattr(self.engine, "pooled", None)
         found: tuple[Any, ...] = find(np.ascontiguousarray(np.flip(photos, axes))) if find else ()
         return found
 
     def labels(self, photos: Photos) -> Bytes:
-        """Return the labels of a photo (H x W x 3 or B) or of photos of one size (N x H x W x ...).
+        """Return the labels of one photo, or of several photos of one size.
 
-        Equivalent: resize to `spec.long_side`, `scores`, and `upscore.argmax` at the photos' own
-        size; with `tta`, of several such scores made one. uint8, H x W or N x H x W: places in
-        `spec.class_names`.
+        Equivalent to resizing to `spec.long_side`, `scores`, and `upscore.argmax` at the photos'
+        own size; with `tta`, of several such scores made one.
+
+        Args:
+            photos: uint8, H x W x 3 or N x H x W x 3, RGB; of a model of measurements float32, with
+                B bands last.
+
+        Returns:
+            uint8, H x W or N x H x W: places in `spec.class_names`.
+
+        Raises:
+            ArgumentError: the photos are not as the model takes them.
         """
         batch = photos if photos.ndim == 4 else photos[None]
         scores, size, stride = self.coarse(batch)
@@ -185,10 +245,19 @@ class Segmenter:
         return found if photos.ndim == 4 else found[0]
 
     def labels_and_confidence(self, photos: Photos) -> tuple[Bytes, NDArray[np.float32]]:
-        """Return the labels of N photos of one size, and the probability of each of them.
+        """Return the labels of photos of one size, and the probability of each label.
 
-        Equivalent: the argmax and the maximum of the softmax of what `labels` takes the argmax of.
-        uint8 and float32, N x H x W.
+        Equivalent to the argmax and the maximum of the softmax of what `labels` takes the argmax
+        of.
+
+        Args:
+            photos: uint8, N x H x W x 3, RGB; of a model of measurements float32, N x H x W x B.
+
+        Returns:
+            Labels uint8 and probabilities float32, both N x H x W.
+
+        Raises:
+            ArgumentError: the photos are not as the model takes them.
         """
         scores, size, stride = self.coarse(photos)
         found = argmax(scores, size=size, stride=stride, return_confidence="probability")
@@ -196,11 +265,20 @@ class Segmenter:
         return labels, confidence
 
     def resized(self, photos: Photos, scale: float = 1.0) -> Photos:
-        """Return N photos at the size that the spec asks for, times `scale`, in whole cells.
+        """Return photos at the size that the spec asks for, times `scale`, in whole cells.
 
         Antialiased, as Pillow's `Image.resize` with `Resampling.BILINEAR`. Photos that have this
-        size come back as they are. ImageError where it is larger and has more than
-        400 million pixels.
+        size come back as they are.
+
+        Args:
+            photos: N x H x W x B.
+            scale: what to multiply that size with.
+
+        Returns:
+            Photos N x H' x W' x B, H' and W' multiples of the stride where they were resized.
+
+        Raises:
+            ImageError: the result is larger than the photos and has more than 400 million pixels.
         """
         stride = self.spec.stride
         height, width = photos.shape[1:3]

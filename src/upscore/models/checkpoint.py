@@ -28,7 +28,14 @@ MAX_GRAPH = 64 << 20
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint whose files are there and are those that its model.json describes."""
+    """A checkpoint whose files are there and are those that its model.json describes.
+
+    Attributes:
+        folder: where they are.
+        spec: what the model is.
+        weights: the safetensors file.
+        graph: the ONNX graph; None for a checkpoint of format 1.
+    """
 
     folder: Path
     spec: Spec
@@ -37,7 +44,13 @@ class Checkpoint(NamedTuple):
 
 
 def read_checkpoint(source: str | Path = "bundled") -> Checkpoint:
-    """Find and verify a checkpoint: "bundled", its folder, or the folder of a training run.
+    """Find and verify a checkpoint.
+
+    Args:
+        source: "bundled", a checkpoint's folder, or the folder of a training run.
+
+    Returns:
+        A `Checkpoint`.
 
     Raises:
         CheckpointError: no checkpoint there, a newer format, a truncated or a foreign file, or a

@@ -105,7 +105,17 @@ def _check_sizes(name: str, features: nn.Module) -> None:
 
 
 def preprocessing(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of RGB in 0..1 that the encoder's weights were trained with."""
+    """Return the mean and standard deviation that an encoder's weights were trained with.
+
+    Args:
+        name: of a timm model.
+
+    Returns:
+        Mean and standard deviation of R, G and B in 0..1; ImageNet's where timm has no weights.
+
+    Raises:
+        ArgumentError: timm has no such model.
+    """
     _check_name(name)
     config = config_of(name)
     if config is None:  # a name that timm builds and has no weights for

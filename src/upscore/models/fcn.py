@@ -6,8 +6,8 @@ adds the two. FCN-32s has no such stage, FCN-16s one, FCN-8s two. FCN-4s, 2s and
 small and thin things: to the encoder's first features and to the image itself.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,10 @@ from upscore.nn import ConvTranspose2d
 
 
 class FCN(nn.Module):
-    """Photo to coarse scores: N x B x H x W normalised floats to N x C x ⌈H/s⌉ x ⌈W/s⌉.
+    """A fully convolutional network: photos to coarse class scores.
+
+    H and W may be anything from 1 up. Score (i, j) is centred on image position
+    ((i + 0.5) s, (j + 0.5) s), so `upscore.argmax(scores, size=(H, W), stride=s)` gives the labels.
 
     Args:
         classes: number of classes C.
@@ -33,8 +36,11 @@ class FCN(nn.Module):
         pretrained: True for ImageNet weights, a path to a timm state dict, or False.
         bands: B, of the photos: 3 for RGB.
 
-    H and W may be anything from 1 up. Score (i, j) is centred on image position
-    ((i + 0.5) s, (j + 0.5) s), so `upscore.argmax(scores, size=(H, W), stride=s)` gives the labels.
+    Raises:
+        ArgumentError: no such encoder, or no classes.
+
+    Source: Long, Shelhamer and Darrell 2015, "Fully convolutional networks for semantic
+    segmentation".
     """
 
     def __init__(
@@ -70,10 +76,25 @@ class FCN(nn.Module):
             )
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return the class scores of photos.
+
+        Args:
+            images: N x B x H x W normalised floats; see `upscore.models.normalise`.
+
+        Returns:
+            N x C x ⌈H/s⌉ x ⌈W/s⌉ scores.
+        """
         return self._scores(images, only_last=True)[-1]
 
     def stages(self, images: Tensor) -> list[Tensor]:
-        """Class scores after each stage, coarse to fine; the last is what `forward` answers."""
+        """Return the class scores after each stage, coarse to fine.
+
+        Args:
+            images: as for `forward`.
+
+        Returns:
+            One tensor for each stage; the last is what `forward` returns.
+        """
         return self._scores(images, only_last=False)
 
     def _scores(self, images: Tensor, *, only_last: bool) -> list[Tensor]:
@@ -150,14 +171,175 @@ def _pad_to(images: Tensor, multiple: int) -> Tensor:
     return F.pad(images, (0, right, 0, down), mode="replicate") if down or right else images
 
 
-fcn32s = partial(FCN, stride=STRIDES["fcn32s"])
-fcn16s = partial(FCN, stride=STRIDES["fcn16s"])
-fcn8s = partial(FCN, stride=STRIDES["fcn8s"])
-fcn4s = partial(FCN, stride=STRIDES["fcn4s"])
-fcn2s = partial(FCN, stride=STRIDES["fcn2s"])
-fcn1s = partial(FCN, stride=STRIDES["fcn1s"])
+def fcn32s(
+    classes: int,
+    *,
+    encoder: str = DEFAULT_ENCODER,
+    width: Width = 64,
+    pretrained: bool | str = False,
+    bands: int = 3,
+) -> FCN:
+    """Return an FCN-32s: scores at stride 32.
 
-ARCHITECTURES = {
+    Equivalent to `FCN(classes, 32, ...)`.
+
+    Args:
+        classes: as for `FCN`.
+        encoder: as for `FCN`.
+        width: as for `FCN`.
+        pretrained: as for `FCN`.
+        bands: as for `FCN`.
+
+    Returns:
+        The network: photos N x B x H x W to scores N x C x ⌈H/32⌉ x ⌈W/32⌉.
+
+    Raises:
+        ArgumentError: no such encoder, or no classes.
+    """
+    return FCN(classes, 32, encoder=encoder, width=width, pretrained=pretrained, bands=bands)
+
+
+def fcn16s(
+    classes: int,
+    *,
+    encoder: str = DEFAULT_ENCODER,
+    width: Width = 64,
+    pretrained: bool | str = False,
+    bands: int = 3,
+) -> FCN:
+    """Return an FCN-16s: scores at stride 16.
+
+    Equivalent to `FCN(classes, 16, ...)`.
+
+    Args:
+        classes: as for `FCN`.
+        encoder: as for `FCN`.
+        width: as for `FCN`.
+        pretrained: as for `FCN`.
+        bands: as for `FCN`.
+
+    Returns:
+        The network: photos N x B x H x W to scores N x C x ⌈H/16⌉ x ⌈W/16⌉.
+
+    Raises:
+        ArgumentError: no such encoder, or no classes.
+    """
+    return FCN(classes, 16, encoder=encoder, width=width, pretrained=pretrained, bands=bands)
+
+
+def fcn8s(
+    classes: int,
+    *,
+    encoder: str = DEFAULT_ENCODER,
+    width: Width = 64,
+    pretrained: bool | str = False,
+    bands: int = 3,
+) -> FCN:
+    """Return an FCN-8s: scores at stride 8.
+
+    Equivalent to `FCN(classes, 8, ...)`.
+
+    Args:
+        classes: as for `FCN`.
+        encoder: as for `FCN`.
+        width: as for `FCN`.
+        pretrained: as for `FCN`.
+        bands: as for `FCN`.
+
+    Returns:
+        The network: photos N x B x H x W to scores N x C x ⌈H/8⌉ x ⌈W/8⌉.
+
+    Raises:
+        ArgumentError: no such encoder, or no classes.
+    """
+    return FCN(classes, 8, encoder=encoder, width=width, pretrained=pretrained, bands=bands)
+
+
+def fcn4s(
+    classes: int,
+    *,
+    encoder: str = DEFAULT_ENCODER,
+    width: Width = 64,
+    pretrained: bool | str = False,
+    bands: int = 3,
+) -> FCN:
+    """Return an FCN-4s: scores at stride 4.
+
+    Equivalent to `FCN(classes, 4, ...)`.
+
+    Args:
+        classes: as for `FCN`.
+        encoder: as for `FCN`.
+        width: as for `FCN`.
+        pretrained: as for `FCN`.
+        bands: as for `FCN`.
+
+    Returns:
+        The network: photos N x B x H x W to scores N x C x ⌈H/4⌉ x ⌈W/4⌉.
+
+    Raises:
+        ArgumentError: no such encoder, or no classes.
+    """
+    return FCN(classes, 4, encoder=encoder, width=width, pretrained=pretrained, bands=bands)
+
+
+def fcn2s(
+    classes: int,
+    *,
+    encoder: str = DEFAULT_ENCODER,
+    width: Width = 64,
+    pretrained: bool | str = False,
+    bands: int = 3,
+) -> FCN:
+    """Return an FCN-2s: scores at stride 2.
+
+    Equivalent to `FCN(classes, 2, ...)`.
+
+    Args:
+        classes: as for `FCN`.
+        encoder: as for `FCN`.
+        width: as for `FCN`.
+        pretrained: as for `FCN`.
+        bands: as for `FCN`.
+
+    Returns:
+        The network: photos N x B x H x W to scores N x C x ⌈H/2⌉ x ⌈W/2⌉.
+
+    Raises:
+        ArgumentError: no such encoder, or no classes.
+    """
+    return FCN(classes, 2, encoder=encoder, width=width, pretrained=pretrained, bands=bands)
+
+
+def fcn1s(
+    classes: int,
+    *,
+    encoder: str = DEFAULT_ENCODER,
+    width: Width = 64,
+    pretrained: bool | str = False,
+    bands: int = 3,
+) -> FCN:
+    """Return an FCN-1s: scores at stride 1.
+
+    Equivalent to `FCN(classes, 1, ...)`.
+
+    Args:
+        classes: as for `FCN`.
+        encoder: as for `FCN`.
+        width: as for `FCN`.
+        pretrained: as for `FCN`.
+        bands: as for `FCN`.
+
+    Returns:
+        The network: photos N x B x H x W to scores N x C x ⌈H/1⌉ x ⌈W/1⌉.
+
+    Raises:
+        ArgumentError: no such encoder, or no classes.
+    """
+    return FCN(classes, 1, encoder=encoder, width=width, pretrained=pretrained, bands=bands)
+
+
+ARCHITECTURES: dict[str, Callable[..., FCN]] = {
     "fcn32s": fcn32s,
     "fcn16s": fcn16s,
     "fcn8s": fcn8s,
@@ -167,17 +349,42 @@ ARCHITECTURES = {
 }
 
 
-def build(architecture: str, classes: int, **options: Any) -> FCN:
-    """A network by the name of its architecture; `options` as for `FCN`."""
+def build(
+    architecture: str,
+    classes: int,
+    *,
+    encoder: str = DEFAULT_ENCODER,
+    width: Width = 64,
+    pretrained: bool | str = False,
+    bands: int = 3,
+) -> FCN:
+    """Return a network by the name of its architecture.
+
+    Args:
+        architecture: "fcn32s", "fcn16s", "fcn8s", "fcn4s", "fcn2s" or "fcn1s".
+        classes: as for `FCN`.
+        encoder: as for `FCN`.
+        width: as for `FCN`.
+        pretrained: as for `FCN`.
+        bands: as for `FCN`.
+
+    Returns:
+        The network.
+
+    Raises:
+        ArgumentError: no such architecture or encoder, or no classes.
+    """
     if architecture not in ARCHITECTURES:
         raise ArgumentError(
             f"unknown architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}"
         )
-    return ARCHITECTURES[architecture](classes, **options)
+    return ARCHITECTURES[architecture](
+        classes, encoder=encoder, width=width, pretrained=pretrained, bands=bands
+    )
 
 
 def build_for(spec: Spec) -> FCN:
-    """The untrained network that a spec describes."""
+    """Return the untrained network that a spec describes."""
     return build(
         spec.architecture,
         len(spec.class_names),

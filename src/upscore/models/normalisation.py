@@ -38,7 +38,19 @@ class Normalise(nn.Module):
 
 
 def normalise(photos: Tensor, spec: Spec) -> Tensor:
-    """`Normalise` once: N x B x H x W to float32, on the same device."""
+    """Return photos as the network takes them.
+
+    Equivalent for pictures to `(photos / 255 - mean) / std`, for measurements of ranges (low, high)
+    to `((photos.clip(low, high) - low) / (high - low) - mean) / std`, band by band, and 0 where
+    nothing was measured (NaN).
+
+    Args:
+        photos: N x B x H x W as they are decoded: bytes of RGB, or measurements.
+        spec: the model, which has `mean`, `std` and `ranges`.
+
+    Returns:
+        float32, N x B x H x W, on the same device.
+    """
     normalised: Tensor = Normalise(spec).to(photos.device)(photos)
     return normalised
 

@@ -25,14 +25,25 @@ MOST_RESOLUTION = 1e5  # metres a pixel: weather satellites see some thousand
 class Spec:
     """What rebuilds a network and says how to use it.
 
-    `architecture`, `encoder` and `width` are the arguments of `upscore.models.build`. Photos are
-    pictures, bytes of RGB, or measurements: where there are `ranges`, one (low, high) a band, these
-    clip their values. `mean` and `std` are of values in 0..1: bytes over 255, or a band's range
-    from low to high. `palette` has one RGB colour a class; `card` is free: the data, the
-    recipe, the scores and the limits, and the class mapping it was trained with. A network knows
-    things at the size at which it was trained, so photos are resized for it: the longer side to
-    `long_side` pixels or, where that is None, both sides by the factor `zoom`. `resolution` is how
-    many metres a pixel of these photos was on the ground, where most of them told.
+    A network knows things at the size at which it was trained, so photos are resized for it: the
+    longer side to `long_side` pixels or, where that is None, both sides by the factor `zoom`.
+
+    Attributes:
+        architecture: as for `upscore.models.build`.
+        encoder: as for `upscore.models.build`.
+        width: as for `upscore.models.build`.
+        class_names: the C classes, in the order of the scores.
+        palette: one RGB colour for each class, 0 to 255.
+        mean: of each band, of values in 0..1: bytes over 255, or a band's range from low to high.
+        std: of each band, of the same values.
+        card: free: the data, the recipe, the scores and the limits, and the class mapping that the
+            model was trained with.
+        long_side: pixels of the longer side that photos are resized to, or None.
+        zoom: the factor that photos are resized by where there is no `long_side`.
+        ranges: (low, high) of each band of measurements, which clip its values; None for pictures,
+            bytes of RGB.
+        resolution: how many metres a pixel of the training photos was on the ground, where most of
+            them told; else None.
     """
 
     architecture: str

@@ -30,9 +30,17 @@ from upscore.models.spec import Spec
 
 
 def save(folder: str | Path, model: FCN, spec: Spec, *, dtype: torch.dtype | None = None) -> None:
-    """Write a checkpoint, replacing one in `folder`; `dtype=torch.float16` halves its size.
+    """Write a checkpoint, replacing one in the folder.
 
-    Raises ArgumentError for another dtype than None (as they are), float32 and float16.
+    Args:
+        folder: where to write; made if it is not there.
+        model: the network.
+        spec: what the network is and how to use it.
+        dtype: `torch.float16` halves the size; None keeps the weights as they are.
+
+    Raises:
+        ArgumentError: `dtype` is neither None, float32 nor float16.
+        OutputError: the folder cannot be written.
     """
     if dtype not in (None, torch.float32, torch.float16):
         raise ArgumentError(f"weights are kept in float32 or float16, not {dtype}")
@@ -55,8 +63,17 @@ def save(folder: str | Path, model: FCN, spec: Spec, *, dtype: torch.dtype | Non
 def load(source: str | Path = "bundled", device: str | torch.device = "cpu") -> tuple[FCN, Spec]:
     """Return a checkpoint's network in evaluation mode and its `Spec`.
 
-    `source` is "bundled", a checkpoint's folder or a run's. For predictions use `upscore.load`,
-    which needs no torch. Raises CheckpointError as `read_checkpoint` does.
+    For predictions use `upscore.load`, which needs no torch.
+
+    Args:
+        source: "bundled", a checkpoint's folder or a run's.
+        device: where to put the network.
+
+    Returns:
+        The network and its `Spec`.
+
+    Raises:
+        CheckpointError: as `upscore.models.read_checkpoint`.
     """
     checkpoint = read_checkpoint(source)
     return network_of(checkpoint.spec, checkpoint.weights).to(device), checkpoint.spec

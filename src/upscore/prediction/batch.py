@@ -29,7 +29,14 @@ from upscore.version import __version__
 
 @dataclass(frozen=True)
 class Summary:
-    """What `predict_files` did: one record a file, as in summary.json."""
+    """What `predict_files` did: one record for each file, as in summary.json.
+
+    Attributes:
+        model: the model's name.
+        class_names: its classes.
+        files: a record of each file: its name, the files written, areas and seconds, or an error.
+        seconds: how long all of it took.
+    """
 
     model: str
     class_names: tuple[str, ...]
@@ -52,7 +59,11 @@ class Summary:
         return tuple(record for record in self.files if "error" in record)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return the summary as plain JSON values.
+
+        Returns:
+            What summary.json holds.
+        """
         return {
             "model": self.model,
             "class_names": list(self.class_names),
@@ -89,13 +100,22 @@ def predict_files(
     Args:
         paths: files, folders (searched all the way down) and glob patterns.
         out: folder for the results; existing ones are replaced.
-        model, engine, device, precision, long_side, tta, max_pixels: as for `Predictor`.
+        model: as for `upscore.Predictor`.
+        engine: as for `upscore.load`.
+        device: as for `upscore.load`.
+        precision: as for `upscore.load`.
+        long_side: as for `upscore.Predictor`.
+        tta: as for `upscore.Predictor`.
+        max_pixels: larger photos are recorded as failed.
         jobs: processes, which share the cores. With 2 or more, a photo whose process dies (a crash
             of a decoder, no memory) is tried twice and recorded as failed, and the rest goes on;
             scripts need `if __name__ == "__main__":`, as of all spawned processes.
         resume: leave out the photos that a run with the same model and options has finished there,
             unless they or their results have changed.
         progress: show a progress bar on standard error.
+
+    Returns:
+        A `Summary`.
 
     Raises:
         ArgumentError: no path was given, or `jobs` or `resume` with a `Segmenter`.

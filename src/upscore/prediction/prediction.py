@@ -18,7 +18,14 @@ _JPEG_SIDE = 65_500  # the longest side that a JPEG can have, in round numbers
 
 @dataclass(frozen=True)
 class Prediction:
-    """A photo (uint8, H x W x 3, RGB) and its labels (uint8, H x W: places in `class_names`)."""
+    """A photo and its labels.
+
+    Attributes:
+        photo: uint8, H x W x 3, RGB.
+        labels: uint8, H x W: places in `class_names`.
+        class_names: the model's classes.
+        palette: one RGB colour for each class, 0 to 255.
+    """
 
     photo: NDArray[np.uint8]
     labels: NDArray[np.uint8]
@@ -34,11 +41,23 @@ class Prediction:
         return {self.class_names[i]: counts[i] / self.labels.size for i in found}
 
     def label_image(self) -> Image.Image:
-        """The labels as a palette image."""
+        """Return the labels as a palette image.
+
+        Returns:
+            A Pillow image whose pixels are class ids.
+        """
         return overlay.palette_image(self.labels, self.palette)
 
     def overlay(self, *, alpha: float = 0.5, legend: bool = True) -> Image.Image:
-        """The photo tinted by class, with a legend below it."""
+        """Return the photo tinted by class.
+
+        Args:
+            alpha: how opaque the colours are, 0 to 1.
+            legend: add a legend below.
+
+        Returns:
+            A Pillow image.
+        """
         picture = overlay.blend(self.photo, self.labels, self.palette, alpha=alpha)
         if not legend:
             return Image.fromarray(picture)
@@ -49,7 +68,15 @@ class Prediction:
     def save(self, folder: str | PathLike[str], name: str = "photo") -> tuple[Path, Path]:
         """Write `folder/labels/name.png` and `folder/overlays/name.jpg`, whole or not at all.
 
-        The overlay of a photo too long for JPEG is a PNG.
+        Args:
+            folder: where to write; made if it is not there.
+            name: of the files, without suffix.
+
+        Returns:
+            The two files. The overlay of a photo too long for JPEG is a PNG.
+
+        Raises:
+            OutputError: a file cannot be written.
         """
         suffix, picture = self.encoded_overlay()
         labels_path = Path(folder, "labels", f"{name}.png")
@@ -60,11 +87,19 @@ class Prediction:
         return labels_path, picture_path
 
     def encoded_labels(self) -> bytes:
-        """The labels as the bytes of a palette PNG."""
+        """Return the labels as a file's bytes.
+
+        Returns:
+            A palette PNG whose pixels are class ids.
+        """
         return _encoded(self.label_image(), "png")
 
     def encoded_overlay(self) -> tuple[str, bytes]:
-        """The overlay as the bytes of a JPEG, or of a PNG where it is too long, and the suffix."""
+        """Return the overlay as a file's bytes.
+
+        Returns:
+            The suffix and the content: "jpg", or "png" where the photo is too long for JPEG.
+        """
         picture = self.overlay()
         suffix = "jpg" if max(picture.size) <= _JPEG_SIDE else "png"
         return suffix, _encoded(picture, suffix)

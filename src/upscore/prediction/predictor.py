@@ -24,7 +24,9 @@ class Predictor:
     Args:
         model: "bundled", a folder with a model.json, the folder of a training run, a list of
             these (an ensemble), or a `Segmenter` of your own.
-        engine, device, precision: as for `upscore.load`, which chooses them if not given.
+        engine: as for `upscore.load`, which chooses it if not given.
+        device: as for `upscore.load`.
+        precision: as for `upscore.load`.
         long_side: photos are resized for the network so that the longer side has this many pixels;
             the labels still have the photo's own size. None: never. Not given: what the model
             says, by the size of the photos it was trained on.
@@ -32,7 +34,12 @@ class Predictor:
             `Segmenter.with_tta`.
         max_pixels: larger photos are refused before they are decoded.
 
-    Example:
+    Raises:
+        CheckpointError: the model cannot be loaded.
+        MissingPackageError: the engine's package is not installed.
+        ArgumentError: an option that does not exist or does not fit the others.
+
+    Examples:
         >>> import upscore, upscore.images
         >>> predictor = upscore.Predictor()
         >>> prediction = predictor(upscore.images.samples()["cat"])
@@ -63,10 +70,14 @@ class Predictor:
         self.max_pixels = max_pixels
 
     def __call__(self, photo: Photo) -> Prediction:
-        """Predict one photo: a path, a file's bytes, a Pillow image, or an array.
+        """Predict one photo.
 
-        Arrays are uint8 H x W x 3 RGB; for a model of measurements, numbers of any type H x W or
-        with the bands first or last.
+        Args:
+            photo: a path, a file's bytes, a Pillow image, or an array: uint8 H x W x 3 RGB; for a
+                model of measurements, numbers of any type, H x W or with the bands first or last.
+
+        Returns:
+            A `Prediction`: the labels, at the photo's own size, and what can be made of them.
 
         Raises:
             ImageError: the file is no usable photo, or the array none that the model takes.
@@ -77,7 +88,17 @@ class Predictor:
         return Prediction(shown, labels, spec.class_names, spec.palette)
 
     def read(self, photo: Photo) -> NDArray[Any]:
-        """The pixels of a photo, as the model takes them, within the limits of this predictor."""
+        """Return the pixels of a photo as the model takes them.
+
+        Args:
+            photo: as for a call.
+
+        Returns:
+            uint8 H x W x 3 RGB, or float32 H x W x B for a model of measurements.
+
+        Raises:
+            ImageError: the file is no usable photo, or the array none that the model takes.
+        """
         bands = self.segmenter.spec.bands
         if bands is not None:
             if isinstance(photo, str | PathLike | bytes):

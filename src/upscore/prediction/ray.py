@@ -11,7 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from upscore import images
 from upscore.errors import MissingPackageError, RunError
+from upscore.inference.engines import EngineName, Precision
+from upscore.inference.load import LongSide, Models
+from upscore.inference.tta import Tta
 from upscore.kernels.threads import limit_threads
 from upscore.prediction.remote import Labeller, distinct, read_rows, status_of, write
 
@@ -20,20 +24,57 @@ _FAILED_STARTS = 3  # in a row, after which none will start
 _OBJECT_STORE = 80 << 20  # bytes; Ray takes no less than 75 MiB
 
 
-def label(dataset: Any, model: Any, out: str, **options: Any) -> Any:
-    """Label the rows of a Ray dataset, each an `id` and a `uri`; return a dataset of their status.
+def label(
+    dataset: Any,
+    model: Models,
+    out: str,
+    *,
+    engine: EngineName = "auto",
+    device: str | None = None,
+    precision: Precision = "float32",
+    long_side: LongSide = "trained",
+    tta: Tta = (),
+    max_pixels: int = images.MAX_PIXELS,
+    overlay: bool = True,
+    actors: int | None = None,
+) -> Any:
+    """Label the rows of a Ray dataset, each an `id` and a `uri`.
 
     Results are written to `out/labels` and `out/overlays`, a folder that all machines see or a URI,
-    under names that are derived from the ids. The model is loaded once an actor, an actor a CPU.
+    under names that are derived from the ids. The model is loaded once for each actor, and there is
+    an actor for each CPU unless `actors` says how many.
 
     Args:
-        dataset: a `ray.data.Dataset`, or any iterable of rows, for which a list is returned.
+        dataset: a `ray.data.Dataset`, or any iterable of rows.
         model: "bundled", or a folder that all machines see.
-        options: as for `Predictor`, `overlay=False`, and `actors`, how many there are.
+        out: a folder that all machines see, or a URI.
+        engine: as for `upscore.load`.
+        device: as for `upscore.load`; "cuda" gives each actor a GPU.
+        precision: as for `upscore.load`.
+        long_side: as for `upscore.Predictor`.
+        tta: as for `upscore.Predictor`.
+        max_pixels: larger photos are recorded as failed.
+        overlay: write overlays too.
+        actors: how many; as many as the cluster has CPUs if not given.
 
-    Raises MissingPackageError without Ray, RunError where actors cannot start, ArgumentError for
-    one id with two URIs.
+    Returns:
+        The status of each row: a Ray dataset, or a list where `dataset` is no Ray dataset.
+
+    Raises:
+        MissingPackageError: Ray is not installed.
+        RunError: the actors cannot start.
+        ArgumentError: one id with two URIs.
     """
+    options: dict[str, Any] = {
+        "engine": engine,
+        "device": device,
+        "precision": precision,
+        "long_side": long_side,
+        "tta": tta,
+        "max_pixels": max_pixels,
+        "overlay": overlay,
+        "actors": actors,
+    }
     if not hasattr(dataset, "iter_rows"):
         return list(labelled(dataset, model, out, **options))
     import ray.data  # needs pandas and pyarrow: who has a dataset has them

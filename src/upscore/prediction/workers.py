@@ -83,7 +83,9 @@ class _Worker:
             self.process.join()
             if not self.ready:
                 code = self.process.exitcode
-                return None, RunError(f"a process that labels photos could not start ({code})")
+                return None, RunError(
+                    f"a process that labels photos could not start ({code}); --jobs 1 may say why"
+                )
             return photo, None
         self.ready = True
         return photo, answer

@@ -197,7 +197,9 @@ async def _while_connected(request: Request, work: Awaitable[Result], seconds: f
             await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
     except TimeoutError:
         raise RequestError(
-            504, f"no answer within {seconds:g} seconds: the server is busy"
+            504,
+            f"no answer within {seconds:g} seconds: the server is busy; ask again later, or start "
+            "it with a longer --deadline",
         ) from None
     finally:
         leaving.cancel()

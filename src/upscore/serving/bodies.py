@@ -87,5 +87,7 @@ class Bodies:
             if held[0] > most:
                 raise too_long
             if self._held > _BODIES * most:
-                raise RequestError(429, "too much is being sent at once", {"Retry-After": "2"})
+                raise RequestError(
+                    429, "too much is being sent at once: try again", {"Retry-After": "2"}
+                )
             yield part

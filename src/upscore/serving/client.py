@@ -29,11 +29,12 @@ class Client:
         token: what it asks for, if it does.
         timeout: seconds to wait for an answer, and in all while the server says that it is busy.
 
-    >>> import upscore
-    >>> client = upscore.Client("http://127.0.0.1:8000")
-    >>> prediction = client("photo.jpg")  # doctest: +SKIP
-    >>> prediction.areas  # doctest: +SKIP
-    {'background': 0.61, 'cat': 0.39}
+    Examples:
+        >>> import upscore
+        >>> client = upscore.Client("http://127.0.0.1:8000")
+        >>> prediction = client("photo.jpg")  # doctest: +SKIP
+        >>> prediction.areas  # doctest: +SKIP
+        {'background': 0.61, 'cat': 0.39}
     """
 
     def __init__(
@@ -51,7 +52,14 @@ class Client:
     def __call__(
         self, photo: str | PathLike[str] | bytes, *, model: str | None = None
     ) -> Prediction:
-        """Label a photo: a path, or a file's bytes. Of measurements the photo is not shown.
+        """Label a photo. Of measurements the photo is not shown.
+
+        Args:
+            photo: a path, or a file's bytes.
+            model: the name of one of the server's models; the first if not given.
+
+        Returns:
+            A `Prediction`, as of `upscore.Predictor`.
 
         Raises:
             ImageError: the file is no photo, or none that the server or the model takes.
@@ -69,7 +77,17 @@ class Client:
         return Prediction(shown, labels, names, palette)
 
     def model(self, name: str | None = None) -> dict[str, Any]:
-        """What the server says of a model: its classes, bands, sizes."""
+        """Return what the server says of a model: its classes, bands and sizes.
+
+        Args:
+            name: the name of one of the server's models; the first if not given.
+
+        Returns:
+            The values of `GET /v1/model`.
+
+        Raises:
+            RunError: the server cannot be reached, does not answer in time, or has no such model.
+        """
         query = "" if name is None else f"?{urlencode({'model': name})}"
         about: dict[str, Any] = json.loads(self._ask(f"/v1/model{query}"))
         return about

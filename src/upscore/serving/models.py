@@ -36,7 +36,15 @@ class _Model:
 
 @dataclass(frozen=True)
 class Running:
-    """How models run: as for `upscore.Predictor`."""
+    """How models run.
+
+    Attributes:
+        engine: as for `upscore.load`.
+        device: as for `upscore.load`.
+        precision: as for `upscore.load`.
+        long_side: as for `upscore.Predictor`.
+        tta: as for `upscore.Predictor`.
+    """
 
     engine: EngineName = "auto"
     device: str | None = None
@@ -45,7 +53,17 @@ class Running:
     tta: Tta = field(default=())
 
     def segmenter(self, source: str) -> Segmenter:
-        """Load a model, and let it label something, so that the first photo need not wait."""
+        """Load a model, and let it label something, so that the first photo need not wait.
+
+        Args:
+            source: as `model` for `upscore.load`.
+
+        Returns:
+            A `Segmenter`.
+
+        Raises:
+            CheckpointError: the model cannot be loaded.
+        """
         segmenter = segmenter_of(
             source,
             engine=self.engine,

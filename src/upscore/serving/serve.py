@@ -43,9 +43,10 @@ def serve(
         CheckpointError: a model cannot be loaded.
         RunError: the address cannot be listened at.
 
-    >>> import upscore
-    >>> upscore.serve("runs/mine")  # doctest: +SKIP
-    upscore serves mine at http://127.0.0.1:8000 ...
+    Examples:
+        >>> import upscore
+        >>> upscore.serve("runs/mine")  # doctest: +SKIP
+        upscore serves mine at http://127.0.0.1:8000 ...
     """
     settings = settings or Settings()
     given = [model] if isinstance(model, str) else list(model)

@@ -15,7 +15,8 @@ class Settings:
     """The limits of a server.
 
     Attributes:
-        host, port: where it listens; port 0 takes a free one.
+        host: the address where it listens.
+        port: the port where it listens; 0 takes a free one.
         token: what clients must send (`Authorization: Bearer TOKEN`). None asks for none, which
             only a server on this machine's own address may do.
         origins: web sites whose pages may call the API from a browser, such as "https://a.org".

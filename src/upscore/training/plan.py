@@ -57,7 +57,11 @@ class Plan:
     resolution: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return the plan as plain JSON values.
+
+        Returns:
+            The recipe, reasons, split, names of the photos, seconds and advice.
+        """
         held = self.validation.samples if self.validation else ()
         return {
             "recipe": asdict(self.recipe),
@@ -70,11 +74,22 @@ class Plan:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write the plan as JSON."""
+        """Write the plan as JSON.
+
+        Args:
+            path: the file.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         write_json(path, self.to_dict())
 
     def print(self, console: Console | None = None) -> None:
-        """Print the choices and their reasons as a table, and how long it will take."""
+        """Print the choices and their reasons as a table, and how long it will take.
+
+        Args:
+            console: where to print; standard error if not given.
+        """
         console = console or Console(stderr=True)
         held = 0 if self.validation is None else len(self.validation)
         table = Table(box=None, pad_edge=False)
@@ -118,20 +133,26 @@ def plan(
             if not given, the data decide.
         time: how long all of it may take: "20m", "90s", "1.5h" or seconds. Not given: as many
             steps as the data ask for.
-        layout, mapping, skip: as for `upscore.data.find`; the recipe may bring a mapping.
+        layout: as for `upscore.data.find`.
+        mapping: as for `upscore.data.find`; the recipe may bring one.
+        skip: as for `upscore.data.find`.
         allow: kinds of problems in the data to accept; see `upscore.data.check`.
         group_by: keep photos together whose names agree in what this regular expression matches,
             where a part is held out; see `upscore.data.holdout.hold_out`.
         fold: "0/5" holds out the first of five parts of train and val together, ...
         out: a folder for skip.txt, the list of broken files.
         workers: processes that will decode photos, for the time of a step.
-        changes: fields of the recipe to set, such as `steps=2000`.
+        **changes: fields of the recipe to set, such as `steps=2000`; see
+            `upscore.training.recipe.Recipe`.
+
+    Returns:
+        A `Plan`, to read, print or save.
 
     Raises:
         DataError: the data cannot be used.
         ArgumentError: no such recipe or field, or a value that cannot be.
 
-    Example:
+    Examples:
         >>> import upscore
         >>> made = upscore.plan("photos", time="20m")  # doctest: +SKIP
         >>> made.recipe.steps, made.reasons["steps"]  # doctest: +SKIP

@@ -22,75 +22,113 @@ _OF_SEVERAL_KINDS = ("width", "pretrained")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train a network.
+    """How to train a network: every choice, each a field.
 
-    Attributes:
-        architecture, encoder, width: the network, as for `upscore.models.build`.
-        pretrained: where to start: True (ImageNet weights of the encoder), False, a file of a timm
-            state dict, or a model: "bundled" or a folder as `upscore.Predictor` takes it.
-        frozen_norm: keep the statistics and scales of the encoder's batch normalisation; turn it
-            off where they are still to be learned.
-        freeze: parts of the encoder that keep their weights, by the beginnings of their
-            parameters' names.
-        steps: how many batches to learn from.
-        evaluate_every: steps between two validations; there is always one at the end.
-        patience: stop after so many validations without a better one; 0 never does.
-        batch_size: photos in a step, over all processes.
-        accumulate: parts in which a process works through its share of a batch, to save memory.
-        long_side: photos are first brought to this longer side, before `scale`; None leaves them.
-        crop, scale, flip, flip_ud, rotate, colour: as for `upscore.data.TrainTransform`.
-        foreground: the share of crops that are made to hold a pixel of a class other than the
-            commonest.
-        encoder_rate, decoder_rate: AdamW's peak learning rates.
-        weight_decay: AdamW's, for all parameters but biases and scales.
-        warmup: the share of all steps in which the rates rise from zero.
-        power: after the warm-up the rates fall as (1 - progress) ** power.
-        repeat_rare: the share of photos below which a class is rare, so that its photos are shown
-            more often (LVIS, Gupta et al. 2019); 0 shows all alike.
-        loss: "ce", "ce+dice", "focal", "ce+tversky", ...: see `upscore.training.losses`.
-        class_weights: "sqrt-median" gives pixels of rare classes more weight in the cross-entropy
-            (the square roots of SegNet's median-frequency weights).
-        label_smoothing: as for `upscore.cross_entropy`.
-        auxiliary: the weight of the losses of all stages but the last.
-        ema: the decay per step of the averaged weights, which are those that are scored and kept.
-        precision: "auto" is bfloat16 or float16 where the hardware has it; "no" is float32.
-        seed: of the weights and of everything that is drawn.
-        mapping: merges and ignores classes, as for `upscore.data.find`.
+    Raises:
+        ArgumentError: a value that cannot be; the message says what was expected.
+
+    Examples:
+        >>> Recipe(steps=2000, loss="ce").steps
+        2000
     """
 
     architecture: str = "fcn4s"
+    """The network: "fcn32s" to "fcn1s". A smaller stride keeps thinner things and takes longer."""
     encoder: str = "tf_efficientnet_lite0"
+    """The name of a timm model. A larger one is slower, and often more accurate."""
     width: int | Literal["classes"] = 64
+    """Channels of the decoder, or "classes" for the paper's form; see `upscore.models.FCN`."""
     pretrained: bool | str = True
+    """Where to start: True (ImageNet weights of the encoder), False, a file of a timm state dict,
+    or a model: "bundled" or a folder as `upscore.Predictor` takes it. Set it to go on from a model.
+    """
     frozen_norm: bool = True
+    """Keep the statistics and scales of the encoder's batch normalisation. Turn it off where they
+    are still to be learned, as with `pretrained=False`.
+    """
     freeze: tuple[str, ...] = ()
+    """Parts of the encoder that keep their weights, by the beginnings of their parameters' names.
+    Set it to learn the rest alone.
+    """
     steps: int = 1000
+    """How many batches to learn from. More for many photos or classes."""
     evaluate_every: int = 100
+    """Steps between two validations; there is always one at the end. More where validation takes
+    long.
+    """
     patience: int = 0
+    """Stop after so many validations without a better one; 0 never does."""
     batch_size: int = 4
+    """Photos in a step, over all processes. More where a GPU has room."""
     accumulate: int = 1
+    """Parts in which a process works through its share of a batch. Raise it to save memory."""
     long_side: int | None = None
+    """Pixels: photos are first brought to this longer side, before `scale`; None leaves them. Set
+    it for photos of many sizes whose things grow with them.
+    """
     crop: int = 256
+    """Pixels of a side of the crops. Larger ones show more around a thing, and take longer."""
     scale: tuple[float, float] = (0.5, 2.0)
+    """(low, high): photos are resized by factors between these. Raise both where things are small
+    or thin.
+    """
     flip: bool = True
+    """Mirror half of the crops left to right. Turn it off where left and right differ, as in text.
+    """
     flip_ud: bool = False
+    """Mirror half of the crops upside down. For views from above, through a microscope, and the
+    like.
+    """
     rotate: float = 0.0
+    """Degrees: turn photos by up to so many, either way. For things that lie in any direction."""
     colour: float = 0.5
+    """0 to below 1: how much brightness, contrast, saturation and hue change. Lower it where
+    colours tell the classes apart.
+    """
     foreground: float = 0.0
+    """The share of crops, 0 to 1, that are made to hold a pixel of a class other than the
+    commonest. Raise it where that one fills nearly all.
+    """
     encoder_rate: float = 7e-5
+    """AdamW's peak learning rate of the encoder. `upscore plan --find-rate` measures one for
+    another encoder.
+    """
     decoder_rate: float = 2e-3
+    """AdamW's peak learning rate of the decoder."""
     weight_decay: float = 1e-2
+    """AdamW's weight decay, of all parameters but biases and scales."""
     warmup: float = 0.05
+    """The share of all steps, 0 to 1, in which the rates rise from zero. More if the loss jumps."""
     power: float = 0.9
+    """After the warm-up the rates fall as (1 - progress) ** power."""
     repeat_rare: float = 0.0
+    """The share of photos, 0 to 1, below which a class is rare, so that its photos are shown more
+    often (LVIS, Gupta et al. 2019); 0 shows all alike.
+    """
     loss: str = "ce+dice"
+    """A sum of "ce", "dice", "focal" and "tversky", such as "ce+dice"; see
+    `upscore.training.losses`. "tversky" makes missed pixels dearer than false ones.
+    """
     class_weights: Literal["none", "sqrt-median"] = "none"
+    """Of the cross-entropy: "sqrt-median" gives pixels of rare classes more weight (the square
+    roots of SegNet's median-frequency weights). For small things that are in nearly every photo.
+    """
     label_smoothing: float = 0.0
+    """0 to 1, as for `upscore.cross_entropy`. Raise it a little where masks are not exact."""
     auxiliary: float = 0.2
+    """The weight of the losses of all stages but the last."""
     ema: float = 0.998
+    """The decay per step, 0 to 1, of the averaged weights, which are those that are scored and
+    kept.
+    """
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    """Of the computations: "auto" is bfloat16 or float16 where the hardware has it; "no" is
+    float32. Set "no" if a loss becomes NaN.
+    """
     seed: int = 0
+    """Of the weights and of everything that is drawn. The same seed gives the same run."""
     mapping: Mapping[str, tuple[str, ...]] | None = None
+    """Merges and ignores classes: from new names to old ones, as for `upscore.data.find`."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

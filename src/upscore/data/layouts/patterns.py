@@ -21,7 +21,7 @@ class Patterns:
     Raises:
         ArgumentError: a pattern is empty or absolute, or `masks` gives all photos one mask.
 
-    Example:
+    Examples:
         >>> Patterns(images="img/*.tif", masks="gt/{stem}_mask.png").mask_of("img/a.tif")
         'gt/a_mask.png'
     """
@@ -37,13 +37,24 @@ class Patterns:
             raise ArgumentError(f"masks={self.masks!r}; expected {{stem}} in it, for the photo's")
 
     def mask_of(self, photo: str) -> str:
-        """The mask's path below the root, given the photo's."""
+        """Return where the mask of a photo is.
+
+        Args:
+            photo: the photo's path below the folder.
+
+        Returns:
+            The mask's path below the folder.
+        """
         path = Path(photo)
         where = self.masks.replace("{parent}", path.parent.as_posix())
         return where.replace("{stem}", path.stem)
 
     def layout(self) -> Layout:
-        """The layout of a folder that has its files so."""
+        """Return the layout of a folder that has its files so.
+
+        Returns:
+            What `find` takes internally in the place of a known layout.
+        """
         return Layout("patterns", f"{self.images} + {self.masks}", lambda root: (ALL,), self._read)
 
     def _read(self, root: Path, split: str) -> Listing:
@@ -51,7 +62,10 @@ class Patterns:
         masks = set(partners.values())  # which a wide pattern finds too
         photos = {path: mask for path, mask in partners.items() if path not in masks}
         if not photos:
-            raise DataError(f"{root}: no photo matches {self.images!r}")
+            raise DataError(
+                f"{root}: no photo matches {self.images!r}; `*` is anything within a name, `**/` "
+                "any folders"
+            )
         samples = [Sample(path.stem, path, mask) for path, mask in photos.items() if mask.is_file()]
         problems = [
             no_partner(path, f"no mask {mask}", "mask")

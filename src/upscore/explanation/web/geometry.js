@@ -1,4 +1,4 @@
-// upscore/geometry.py for this page: readers and writers of the four conventions for one axis.
+// upscore/geometry/ for this page: readers and writers of the four conventions for one axis.
 // An axis is {size_in, kernel, stride, dilation, begin, end}; begin and end are cut from the full output.
 
 export const extent = (a) => (a.kernel - 1) * a.dilation + 1;

@@ -74,13 +74,15 @@ def argmax(
         With `return_confidence`, those and a float32 array of the same shape.
 
     Raises:
-        ValueError, TypeError: an argument does not fit; the message says which and why.
+        ArgumentError: a shape or value does not fit; the message says which and why.
+        ArgumentTypeError: a type does not fit, such as arrays of two frameworks.
 
-    >>> import numpy as np
-    >>> scores = np.array([[[4.0, 0.0]], [[1.0, 2.0]]], dtype=np.float32)
-    >>> argmax(scores, size=(2, 6))
-    array([[0, 0, 0, 1, 1, 1],
-           [0, 0, 0, 1, 1, 1]], dtype=uint8)
+    Examples:
+        >>> import numpy as np
+        >>> scores = np.array([[[4.0, 0.0]], [[1.0, 2.0]]], dtype=np.float32)
+        >>> argmax(scores, size=(2, 6))
+        array([[0, 0, 0, 1, 1, 1],
+               [0, 0, 0, 1, 1, 1]], dtype=uint8)
     """
     if are_volumes(scores, size, scale):
         return label_volumes(

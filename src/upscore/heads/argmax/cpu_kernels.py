@@ -4,7 +4,8 @@ Output rows between the same two source rows form a *band*; `LANES` output colum
 whose columns lie in the same `LANES` *cells* (gaps between two source columns) a *chunk*. For every
 band the two source rows are copied into cache, widened. For every chunk the classes that cannot
 win in any cell are ruled out by their corners. For every block the rest is interpolated
-horizontally once and then, row by row, vertically, compared in registers. See docs/heads.md.
+horizontally once and then, row by row, vertically, compared in registers: see
+docs/explanation/fast.md.
 
 Scores that are not finite (infinite, NaN or near overflow) take the same way without the shortcuts.
 

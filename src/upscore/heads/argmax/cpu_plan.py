@@ -114,7 +114,8 @@ def plan_labels(
         columns._replace(weight=columns.weight.astype(dtype)),
         taps,
         mixing.astype(dtype).reshape(-1),
-        (-(-widest // LANES) | 1) * LANES,  # an odd number of cache lines: see docs/heads.md
+        # An odd number of cache lines: see docs/explanation/fast.md, "Threads and memory".
+        (-(-widest // LANES) | 1) * LANES,
     )
 
 

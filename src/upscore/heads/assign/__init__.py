@@ -58,15 +58,17 @@ def assign(
         own mask, and all the pixels of its own mask.
 
     Raises:
-        ValueError, TypeError: an argument does not fit; the message says which and why.
+        ArgumentError: a shape or value does not fit; the message says which and why.
+        ArgumentTypeError: a type does not fit, such as arrays of two frameworks.
 
-    >>> import numpy as np
-    >>> scores = np.array([[[4.0, -4.0]], [[-1.0, 1.0]]], dtype=np.float32)
-    >>> found = assign(scores, [0.9, 0.8], size=(1, 4))
-    >>> found.labels
-    array([[0, 0, 1, 1]], dtype=uint8)
-    >>> found.won, found.area
-    (array([2, 2]), array([2, 2]))
+    Examples:
+        >>> import numpy as np
+        >>> scores = np.array([[[4.0, -4.0]], [[-1.0, 1.0]]], dtype=np.float32)
+        >>> found = assign(scores, [0.9, 0.8], size=(1, 4))
+        >>> found.labels
+        array([[0, 0, 1, 1]], dtype=uint8)
+        >>> found.won, found.area
+        (array([2, 2]), array([2, 2]))
     """
     batch = check_scores(scores)
     arrays = framework(batch)

@@ -8,7 +8,15 @@ from upscore.heads.masks.arguments import Crop, Pair
 
 
 class Assignment(NamedTuple):
-    """Which query has which pixel. Of a batch, all have a first axis of images."""
+    """Which query has which pixel. Of a batch, all have a first axis of images.
+
+    Attributes:
+        labels: H x W, the number of the query that won: uint8, int16 or int32.
+        inside: H x W bool, whether the pixel is also in the winner's own mask.
+        won: Q int64, the pixels that each query won.
+        won_inside: Q int64, those of them in its own mask.
+        area: Q int64, the pixels of its own mask, whoever won them.
+    """
 
     labels: Any  # H x W, the number of the query that won: uint8, int16 or int32
     inside: Any  # H x W bool, whether the pixel is also in the winner's own mask

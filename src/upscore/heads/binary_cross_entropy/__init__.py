@@ -55,14 +55,16 @@ def binary_cross_entropy(
         dimensions that can be differentiated once with respect to the scores, for arrays a float.
 
     Raises:
-        ValueError, TypeError: an argument does not fit; the message says which and why. For a label
+        ArgumentError: a shape or value does not fit; the message says which and why. For a label
             of no meaning it names the first and where it stands.
+        ArgumentTypeError: a type does not fit, such as arrays of two frameworks.
 
-    >>> import numpy as np
-    >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
-    >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 1]], dtype=np.uint8)
-    >>> round(binary_cross_entropy(scores, target), 4)
-    0.4951
+    Examples:
+        >>> import numpy as np
+        >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
+        >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 1]], dtype=np.uint8)
+        >>> round(binary_cross_entropy(scores, target), 4)
+        0.4951
     """
     batch = check_images_or_volumes(scores)
     labels = check_binary_target(scores, target)

@@ -45,15 +45,17 @@ def confusion(
         the device of the scores.
 
     Raises:
-        ValueError, TypeError: an argument does not fit; the message says which and why. For a label
+        ArgumentError: a shape or value does not fit; the message says which and why. For a label
             that is neither a class nor `ignore_index` it names the first and where it stands.
+        ArgumentTypeError: a type does not fit, such as arrays of two frameworks.
 
-    >>> import numpy as np
-    >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
-    >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 0]], dtype=np.uint8)
-    >>> confusion(scores, target)
-    array([[4, 1],
-           [0, 2]])
+    Examples:
+        >>> import numpy as np
+        >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
+        >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 0]], dtype=np.uint8)
+        >>> confusion(scores, target)
+        array([[4, 1],
+               [0, 2]])
     """
     batch = check_images_or_volumes(scores)
     arrays = framework(batch)

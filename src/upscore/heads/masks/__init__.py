@@ -70,17 +70,19 @@ def masks(
         `Masks`: `.dense()`, `.rle()`, `.boxes`, `.areas`, `.polygons()`, `.label_map()` and more.
 
     Raises:
-        ValueError, TypeError: an argument does not fit; the message says which and why.
+        ArgumentError: a shape or value does not fit; the message says which and why.
+        ArgumentTypeError: a type does not fit, such as arrays of two frameworks.
 
-    >>> import numpy as np
-    >>> found = masks(np.array([[[-1.0, 3.0]]], dtype=np.float32), size=(2, 4))
-    >>> found.dense().astype(int)
-    array([[[0, 0, 1, 1],
-            [0, 0, 1, 1]]])
-    >>> found.areas, found.boxes
-    (array([4]), array([[2, 0, 4, 2]]))
-    >>> found.rle()
-    [{'size': [2, 4], 'counts': b'44'}]
+    Examples:
+        >>> import numpy as np
+        >>> found = masks(np.array([[[-1.0, 3.0]]], dtype=np.float32), size=(2, 4))
+        >>> found.dense().astype(int)
+        array([[[0, 0, 1, 1],
+                [0, 0, 1, 1]]])
+        >>> found.areas, found.boxes
+        (array([4]), array([[2, 0, 4, 2]]))
+        >>> found.rle()
+        [{'size': [2, 4], 'counts': b'44'}]
     """
     batch = _check_scores(scores)
     batch = framework(batch).detached(batch)

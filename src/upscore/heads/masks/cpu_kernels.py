@@ -3,7 +3,8 @@
 First every score becomes a bit: above the threshold or not, a column of the scores in words of 64
 rows. What is interpolated lies between its corners, so where all source pixels are of one sign no
 arithmetic is needed. Down a column of the mask the scores are a straight line within each *band*
-(the output rows between two rows), and cross the threshold at most once. See docs/masks.md.
+(the output rows between two rows), and cross the threshold at most once: see
+docs/explanation/fast.md.
 
 Masks with scores that are not finite take a plain way: zero times infinity is NaN.
 

@@ -22,10 +22,14 @@ class Masks:
     `len(masks)` is their number, `masks[3]` one of them as H x W bool, `masks[2:5]`,
     `masks[[4, 0]]` and `masks[keep]`, where `keep` is an array or tensor of bools, some of them as
     `Masks`. Arrays are of the framework of the scores they come from, and on their device.
+    `upscore.masks` makes one.
 
-    Attributes:
+    Args:
         size: height and width.
+        runs: R x 2 whole numbers; see the property of that name.
         offsets: N + 1 int64; the runs of mask i are `runs[offsets[i] : offsets[i + 1]]`.
+        like: an array or tensor; what the masks give out is like it. NumPy arrays if not given.
+        stability: N float32, what `stability` returns.
     """
 
     def __init__(
@@ -37,7 +41,6 @@ class Masks:
         like: Any = None,
         stability: NDArray[np.float32] | None = None,
     ) -> None:
-        """`like` is an array or tensor; what the masks give out is like it."""
         self.size, self._found, self.offsets = size, runs, offsets
         self._like = np.empty(0) if like is None else like
         self._stability = stability
@@ -110,7 +113,17 @@ class Masks:
         return self._placed(self._stability.copy())
 
     def dense(self, out: Any = None) -> Any:
-        """Return N x H x W bool, or write to `out`, bool or uint8 of that shape."""
+        """Return the masks as pixels.
+
+        Args:
+            out: where to write them: bool or uint8, N x H x W. A new array if not given.
+
+        Returns:
+            N x H x W bool, or `out`.
+
+        Raises:
+            ArgumentError: `out` has another shape or type, or cannot be written.
+        """
         if out is None:
             canvas = np.zeros((len(self), *self.size), bool)
             self._paint(canvas, fresh=True)
@@ -129,8 +142,12 @@ class Masks:
     def rle(self, compressed: bool = True) -> list[dict[str, Any]]:
         """Return COCO's run lengths of each mask, as `pycocotools.mask.encode` does.
 
-        Each is `{"size": [height, width], "counts": ...}`, where counts are bytes (`.decode()` them
-        for JSON), or a list of numbers if not compressed.
+        Args:
+            compressed: counts as bytes in COCO's compressed form (`.decode()` them for JSON); else
+                a list of numbers.
+
+        Returns:
+            `{"size": [height, width], "counts": ...}` for each mask.
         """
         result = []
         for first, last in pairwise(self.offsets.tolist()):
@@ -140,10 +157,16 @@ class Masks:
         return result
 
     def polygons(self) -> list[list[NDArray[np.int32]]]:
-        """Return the outer outlines of each mask, an array of K x 2 corners (x, y) for each part.
+        """Return the outer outlines of each mask.
 
-        Those of `cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)`: corners are
-        numbers of pixels that belong to the mask. Needs OpenCV.
+        Equivalent to `cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)`: corners
+        are numbers of pixels that belong to the mask.
+
+        Returns:
+            For each mask a list of its parts, each an int32 array of K x 2 corners (x, y).
+
+        Raises:
+            MissingPackageError: OpenCV is not installed.
         """
         try:
             import cv2
@@ -162,10 +185,19 @@ class Masks:
         return result
 
     def label_map(self, order: Any = None, *, background: int = -1) -> Any:
-        """Return H x W int32: at each pixel the number of the mask that covers it.
+        """Return at each pixel the number of the mask that covers it.
 
-        Equivalent to `for i in order: labels[masks[i]] = i`: of several the last in `order` wins,
-        which is all masks as they come unless given. Pixels of no mask are `background`.
+        Equivalent to `for i in order: labels[masks[i]] = i`: of several the last in `order` wins.
+
+        Args:
+            order: numbers of masks, or N bools; all masks as they come if not given.
+            background: the label of pixels of no mask.
+
+        Returns:
+            H x W int32.
+
+        Raises:
+            ArgumentError: `order` has more than one dimension.
         """
         height, width = self.size
         masks = self._numbers("order", slice(None) if order is None else order)

@@ -77,14 +77,16 @@ def overlap(
         scores.
 
     Raises:
-        ValueError, TypeError: an argument does not fit; the message says which and why. For a label
+        ArgumentError: a shape or value does not fit; the message says which and why. For a label
             of no meaning it names the first and where it stands.
+        ArgumentTypeError: a type does not fit, such as arrays of two frameworks.
 
-    >>> import numpy as np
-    >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
-    >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 1]], dtype=np.uint8)
-    >>> overlap(scores, target).intersection.round(2)
-    array([3.73, 2.84])
+    Examples:
+        >>> import numpy as np
+        >>> scores = np.array([[[4.0, 0.0]], [[0.0, 4.0]]])
+        >>> target = np.array([[0, 0, 1, 1], [0, 0, 255, 1]], dtype=np.uint8)
+        >>> overlap(scores, target).intersection.round(2)
+        array([3.73, 2.84])
     """
     return Overlap(
         *sums_of(

@@ -14,6 +14,7 @@ import onnxruntime as onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from upscore.errors import CheckpointError
+from upscore.inference.engines import no_memory
 from upscore.kernels.threads import thread_count
 from upscore.models.graph_cut import Cut, cut
 
@@ -82,6 +83,5 @@ def _run(
         return session.run(None, given, options)
     except RuntimeException as error:
         if any(text in str(error) for text in ("allocate memory", "bad_alloc")):
-            shape = given["photos"].shape
-            raise MemoryError(f"not enough memory for photos of {shape}") from error
+            raise no_memory(given["photos"].shape) from error
         raise

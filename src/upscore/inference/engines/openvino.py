@@ -12,6 +12,7 @@ from openvino import opset8
 from openvino.passes import ConstantFolding, Manager
 
 from upscore.errors import CheckpointError
+from upscore.inference.engines import no_memory
 from upscore.kernels.threads import thread_count
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
@@ -19,7 +20,7 @@ _SPATIAL = ({2, 3}, {-2, -1})  # the rows and columns of N x C x h x w
 
 
 @cache
-def _core() -> Any:
+def core() -> Any:
     """The one core of this process, which lives as long as it does.
 
     Its CPU plugin gives the thread another stack for signals, and the one before back when it goes.
@@ -71,7 +72,7 @@ class OpenVinoEngine:
 
     def _read(self) -> Any:
         """The network with the axes of its means as constants."""
-        model = _core().read_model(str(self.graph))
+        model = core().read_model(str(self.graph))
         manager = Manager()
         manager.register_pass(ConstantFolding())
         manager.run_passes(model)
@@ -84,7 +85,7 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": thread_count(),
         }
         try:
-            return _core().compile_model(model, "CPU", options)
+            return core().compile_model(model, "CPU", options)
         except RuntimeError as error:
             raise CheckpointError(f"OpenVINO cannot open {self.graph}: {error}") from error
 
@@ -111,5 +112,5 @@ def _run(model: Any, given: list[NDArray[Any]]) -> list[NDArray[np.float32]]:
         return [np.array(found[i], np.float32) for i, _ in enumerate(model.outputs)]
     except RuntimeError as error:
         if "alloc" in str(error):
-            raise MemoryError(f"not enough memory for photos of {given[0].shape}") from error
+            raise no_memory(given[0].shape) from error
         raise

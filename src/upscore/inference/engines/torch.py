@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from upscore.errors import ArgumentError
+from upscore.inference.engines import no_memory
 from upscore.models.normalisation import Normalise
 from upscore.models.spec import Spec
 
@@ -41,7 +42,7 @@ class TorchEngine:
     def _run(self, photos: NDArray[Any], poolings: Any) -> Tensor:
         if self.network.training:
             raise ArgumentError(
-                "the model is in training mode, which changes its answers: model.eval()"
+                "the model is in training mode, which changes its answers: call model.eval() first"
             )
         weight = next(self.network.parameters())
         pixels = torch.from_numpy(np.require(photos, requirements="W")).permute(0, 3, 1, 2)
@@ -51,7 +52,7 @@ class TorchEngine:
                 scores: Tensor = self.network(pixels.contiguous(memory_format=torch.channels_last))
         except RuntimeError as error:  # on a CPU, torch has no type of its own for this
             if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
-                raise MemoryError(f"not enough memory for photos of {photos.shape}") from error
+                raise no_memory(photos.shape) from error
             raise
         return scores if scores.dtype == torch.float64 else scores.float()
 

@@ -65,14 +65,21 @@ def predict_scenes(
     Args:
         paths: files, folders (searched all the way down) and glob patterns.
         out: folder for the results; existing ones are replaced.
-        model, engine, device, precision, tta: as for `Predictor`.
+        model: as for `upscore.Predictor`.
         tile: the side of the windows in pixels, a multiple of 512; None takes what suits memory.
         scale: how many pixels the network is shown for one of the picture.
         resolution: instead, how long these pixels shall be on the ground: 0.5, "50cm".
         confidence: also write `out/confidence/NAME.tif`, the winner's probability in per cent.
         format: of the rasters: "tif" (a cloud-optimised GeoTIFF), "zarr" or "png".
         polygons: also write `out/polygons/NAME` as "geojson", "gpkg" or "coco.json"; of tif alone.
+        engine: as for `upscore.load`.
+        device: as for `upscore.load`.
+        precision: as for `upscore.load`.
+        tta: as for `upscore.Predictor`.
         progress: show a progress bar on standard error.
+
+    Returns:
+        A `Summary`, with a record of each picture.
 
     Raises:
         ArgumentError: no path was given, or an argument does not fit.

@@ -60,17 +60,23 @@ def predict_video(
     Args:
         clip: the file.
         out: folder for the results; existing ones are replaced.
-        model, engine, device, precision, long_side, tta: as for `Predictor`.
+        model: as for `upscore.Predictor`.
         every: label only a frame each so many seconds; the overlay then has these alone, at their
             times. Not given: every frame.
         labels: "video" writes them to `out/labels/NAME.mkv` too, as grey values without loss,
             "png" as palette images in `out/labels/NAME/`, called by the frame's number.
+        engine: as for `upscore.load`.
+        device: as for `upscore.load`.
+        precision: as for `upscore.load`.
+        long_side: as for `upscore.Predictor`.
+        tta: as for `upscore.Predictor`.
         progress: show a progress bar on standard error.
         name: what to call the results; the file's name if not given.
 
-    Returns a record: `file`, `size`, `frames`, `labelled`, `broken` (how many), `damage` (the time
-    in seconds and the reason of the first of them), `areas` (means over frames), the files
-    written, `seconds`, `sound` if that was left out, and `error` if anything could not be used.
+    Returns:
+        A record: `file`, `size`, `frames`, `labelled`, `broken` (how many), `damage` (the time in
+        seconds and the reason of the first of them), `areas` (means over frames), the files
+        written, `seconds`, `sound` if that was left out, and `error` if anything could not be used.
 
     Raises:
         ArgumentError: `every` or `labels` is none of the above.

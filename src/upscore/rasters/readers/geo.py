@@ -37,7 +37,9 @@ def check_mask(path: Path) -> None:
             if mask.name.lower() == name and mask.is_file():
                 with mask.open("rb") as file:
                     if file.read(4) not in _TIFF:
-                        raise ImageError(f"{path}: the mask beside it, {mask.name}, is no TIFF")
+                        raise ImageError(
+                            f"{path}: the mask beside it, {mask.name}, is no TIFF; remove it"
+                        )
     except OSError as error:
         raise ImageError(f"{path}: a mask beside it cannot be read ({error})") from error
 
