@@ -16,7 +16,7 @@ from upscore.errors import UpscoreError
 
 app = typer.Typer(
     name="upscore",
-    help="From coarse class scores to a full-resolution label map.",
+    help="Label photos; train on your own; score, export and serve the model.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

@@ -14,7 +14,7 @@ def upsample(
     output: Annotated[Path, typer.Option("--output", "-o", help="The image file to write.")],
     factor: Annotated[int, typer.Option(help="How many times larger.")] = 2,
     edges: Annotated[
-        str, typer.Option(help="Beyond the border: replicate its pixels, or zeros.")
+        str, typer.Option(help="What lies beyond the border: replicate its pixels, or zeros.")
     ] = "replicate",
 ) -> None:
     """Enlarge an image with a bilinear transposed convolution."""
@@ -26,14 +26,14 @@ def upsample(
 
 def explain(
     model: Annotated[
-        str | None, typer.Argument(help="A model whose upsampling layers to list too.")
+        str | None, typer.Argument(help="Also list the upsampling layers of this model.")
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path(
         "upscore.html"
     ),
     open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
 ) -> None:
-    """Write the page that explains transposed convolution; needs no network to read."""
+    """Write a page that explains transposed convolution; it works offline."""
     from upscore.explanation.explain import explain as examine
     from upscore.explanation.page import open_page, write_page
 

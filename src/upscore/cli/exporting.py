@@ -25,30 +25,32 @@ def export(
     ],
     format: Annotated[
         str | None,
-        typer.Option(help="onnx, openvino, checkpoint or pt2; by the file's name if not given."),
+        typer.Option(help="onnx, openvino, checkpoint or pt2. Default: by the file's name."),
     ] = None,
     precision: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",
     head: Annotated[
-        str, typer.Option(help="What comes out: coarse scores, or labels of the photo's size.")
+        str,
+        typer.Option(help="What the file returns: coarse scores, or labels of the photo's size."),
     ] = "scores",
     size: Annotated[
-        str, typer.Option(help="Photos of one size in pixels, HxW, or dynamic.")
+        str, typer.Option(help="The size of photos in pixels, HxW, or dynamic for any size.")
     ] = "dynamic",
     data: Annotated[
         Path | None,
-        typer.Option(help="A folder with photos and masks to compare on, and to calibrate int8."),
+        typer.Option(help="Compare, and calibrate int8, on the photos and masks in this folder."),
     ] = None,
-    split: Annotated[str, typer.Option(help="Which part of the data.")] = "val",
+    split: Annotated[str, typer.Option(help="The split of --data to compare on.")] = "val",
     layout: Layout = None,
     images: Images = None,
     masks: Masks = None,
     mapping: Mapping = None,
     skip: Skip = None,
     accept: Annotated[
-        list[str] | None, typer.Option(help="A measure that may be beyond its limit.")
+        list[str] | None,
+        typer.Option(help="Write the file even if this measure is below its limit."),
     ] = None,
 ) -> None:
-    """Write a model for other programs, if it labels photos as the model does."""
+    """Export a model for programs without upscore, and check that its labels stay the same."""
     from upscore.exporting.export import export as run
 
     chosen: dict[str, Any] = {"format": format, "precision": precision, "head": head, "size": size}

@@ -45,10 +45,10 @@ def plan(
     ] = Path("plan.json"),
     find_rate: Annotated[
         Path | None,
-        typer.Option(help="Try learning rates, and draw loss over rate into this PNG."),
+        typer.Option(help="Try learning rates, and draw the loss at each into this PNG."),
     ] = None,
 ) -> None:
-    """Look at your photos and masks, and show how they would be trained on, and why."""
+    """Show how upscore would train on your photos and masks, and why."""
     from upscore.training.plan import plan as run
 
     made = run(
@@ -85,13 +85,16 @@ def train(
     mapping: Mapping = None,
     skip: Skip = None,
     allow: Allow = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run there.")] = False,
-    workers: Annotated[int, typer.Option(help="Processes that decode photos.")] = 2,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the output folder.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="The number of processes that decode photos.")] = 2,
     log: Annotated[
-        str, typer.Option(help="Loggers, if installed: tensorboard,wandb,mlflow; or none.")
+        str,
+        typer.Option(help="The loggers, as far as installed: tensorboard,wandb,mlflow; or none."),
     ] = "tensorboard",
 ) -> None:
-    """Plan how to train on your photos and masks, and do it."""
+    """Look at your photos and masks, plan a training run, and train."""
     from upscore.training.allocator import keep_freed
     from upscore.training.train import train as run
 

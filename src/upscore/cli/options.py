@@ -15,20 +15,22 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help='"bundled", or the folder of a run or a checkpoint. Given several times: all of them '
-        "as one, by the mean of their probabilities.",
+        help='"bundled", or the folder of a run or a checkpoint. Give it several times to average '
+        "the probabilities of several models.",
     ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")]
 Layout = Annotated[
     str | None,
-    typer.Option(help="folders, voc, coco, cvat, ...: see the page on data. Found by looking."),
+    typer.Option(
+        help="How the folder is laid out: folders, voc, coco, cvat, ... Default: recognised."
+    ),
 ]
 Images = Annotated[
-    str | None, typer.Option(help="A pattern of the photos in the folder: 'img/*.tif'.")
+    str | None, typer.Option(help="Where the photos are, below the folder: 'img/*.tif'.")
 ]
 Masks = Annotated[
-    str | None, typer.Option(help="The mask of a photo, with --images: 'gt/{stem}_mask.png'.")
+    str | None, typer.Option(help="With --images: where a photo's mask is: 'gt/{stem}_mask.png'.")
 ]
 Mapping = Annotated[
     Path | None, typer.Option(help="A file that merges or ignores classes: `pet = cat, dog`.")
@@ -37,7 +39,7 @@ LongSide = Annotated[
     int | None,
     typer.Option(
         help="Resize photos for the network so that the longer side is N pixels; 0 leaves them "
-        "as they are. Not given: what the model says.",
+        "as they are. Default: the model's own size.",
         metavar="N",
     ),
 ]
@@ -45,38 +47,50 @@ Tta = Annotated[
     str,
     typer.Option(
         help="Average over views of each photo: flip, flip-ud, scales or scales=0.75/1/1.25; "
-        "several with commas between them. flip takes twice the time, scales three times.",
+        "separate several by commas. flip takes twice the time, scales three times.",
         metavar="VIEWS",
     ),
 ]
 Engine = Annotated[str, typer.Option(help=f"What runs the network: auto, {', '.join(ENGINES)}.")]
 Device = Annotated[str | None, typer.Option(help="Where torch runs: cpu, cuda, ...")]
-Precision = Annotated[str, typer.Option(help="What OpenVINO computes in: float32 or bfloat16.")]
+Precision = Annotated[
+    str, typer.Option(help="The precision OpenVINO computes in: float32 or bfloat16.")
+]
 Skip = Annotated[Path | None, typer.Option(help="A file that lists photos and masks to leave out.")]
 
 
 Data = Annotated[Path, typer.Argument(help="A folder with photos and masks.")]
-Time = Annotated[str | None, typer.Option(help="How long it may take in all: 20m, 90s, 1.5h.")]
-Steps = Annotated[int | None, typer.Option(help="Batches to learn from, instead of a time.")]
+Time = Annotated[
+    str | None, typer.Option(help="The time that the whole run may take: 20m, 90s, 1.5h.")
+]
+Steps = Annotated[int | None, typer.Option(help="The number of training steps, instead of a time.")]
 RecipeName = Annotated[
     str | None,
-    typer.Option(help=f"{', '.join(RECIPES)}: follow a recipe instead of planning by the data."),
+    typer.Option(
+        help=f"Follow this recipe instead of a plan made from the data: {', '.join(RECIPES)}."
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Any field of the recipe: --set crop=320 --set loss=focal"),
+    typer.Option("--set", help="Change a field of the recipe: --set crop=320 --set loss=focal"),
 ]
 GroupBy = Annotated[
     str | None,
     typer.Option(
-        help="Keep photos together, where some are held out, whose names agree in what this "
-        "regular expression matches: patient_[0-9]+",
+        help="Hold out whole groups of photos: those in whose names this regular expression "
+        "matches the same text, such as patient_[0-9]+",
     ),
 ]
 WhichFold = Annotated[
-    str | None, typer.Option("--fold", help="Hold out one of n parts of train and val: 0/5, 1/5.")
+    str | None,
+    typer.Option(
+        "--fold",
+        help="Cross-validate: hold out one part of train and val; 0/5 is the first of five.",
+    ),
 ]
-Allow = Annotated[list[str] | None, typer.Option(help="A kind of problem in the data to accept.")]
+Allow = Annotated[
+    list[str] | None, typer.Option(help="Accept this kind of problem in the data: blurred, ...")
+]
 
 
 def running_of(

@@ -20,7 +20,8 @@ def demo(output: Output = Path("demo-output")) -> None:
 def predict(
     photos: Annotated[list[str], typer.Argument(help="Files, folders or patterns.")],
     output: Annotated[
-        str, typer.Option("--output", "-o", help="The folder to write into; of Ray also a URI.")
+        str,
+        typer.Option("--output", "-o", help="The folder to write into; with --on ray also a URI."),
     ],
     model: Model = ["bundled"],  # noqa: B006
     long_side: LongSide = None,
@@ -29,75 +30,95 @@ def predict(
     device: Device = None,
     precision: Precision = "float32",
     max_pixels: Annotated[
-        int | None, typer.Option(help="Refuse photos of more pixels before decoding them.")
+        int | None,
+        typer.Option(help="Refuse photos of more pixels than this, before decoding them."),
     ] = None,
     tile: Annotated[
         str | None,
         typer.Option(
-            help="Pictures of any size, by windows of so many pixels (a multiple of 512), or auto: "
-            "labels as a GeoTIFF, areas, an overlay.",
+            help="Label pictures of any size in windows of this many pixels (a multiple of 512), "
+            "or auto. Writes a GeoTIFF of the labels, areas and an overlay.",
             metavar="auto|PIXELS",
         ),
     ] = None,
     scale: Annotated[
         float | None,
-        typer.Option(help="With --tile: pixels the network is shown for one of the picture."),
+        typer.Option(
+            help="With --tile: show the network this many pixels for each pixel of the file."
+        ),
     ] = None,
     resolution: Annotated[
         str | None,
-        typer.Option(help="With --tile, instead: how long these are on the ground: 0.5m, 30cm."),
+        typer.Option(
+            help="With --tile: show the network pixels this long on the ground: 0.5m, 30cm."
+        ),
     ] = None,
     confidence: Annotated[
-        bool, typer.Option("--confidence", help="With --tile: a raster of the confidence too.")
+        bool,
+        typer.Option("--confidence", help="With --tile: also write a raster of the confidence."),
     ] = False,
     format: Annotated[
-        str, typer.Option(help="With --tile: of the rasters, tif, zarr or png.")
+        str, typer.Option(help="With --tile: the format of the rasters: tif, zarr or png.")
     ] = "tif",
     polygons: Annotated[
-        str, typer.Option(help="With --tile: geojson, gpkg, coco.json; several with commas.")
+        str,
+        typer.Option(
+            help="With --tile: also write polygons, as geojson,gpkg,coco.json or some of them."
+        ),
     ] = "",
-    jobs: Annotated[int, typer.Option(help="Processes, which share the cores.")] = 1,
+    jobs: Annotated[int, typer.Option(help="The number of processes, which share the cores.")] = 1,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Leave out the photos that are finished there.")
+        bool,
+        typer.Option("--resume", help="Leave out photos that are finished in the output folder."),
     ] = False,
     on: Annotated[
         str | None,
         typer.Option(
-            help="ray: on a cluster, the photos or the rows of a manifest: a .csv, .jsonl or "
-            ".parquet of id and uri."
+            help="ray: label on a Ray cluster. Name photos, or a .csv, .jsonl or .parquet file "
+            "with the columns id and uri."
         ),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster; one on this machine if not given.")
+        str | None,
+        typer.Option(help="The Ray cluster's address. Default: start one on this machine."),
     ] = None,
     every: Annotated[
-        str | None, typer.Option(help="Of videos: label a frame each so long: 0.5s. Else all.")
+        str | None,
+        typer.Option(
+            help="For videos: label one frame in each interval, such as 0.5s. Default: all."
+        ),
     ] = None,
     video_labels: Annotated[
         str | None,
-        typer.Option(help="Of videos: labels too, lossless or as PNGs.", metavar="video|png"),
+        typer.Option(
+            help="For videos: also write the labels, as a lossless video or as PNGs.",
+            metavar="video|png",
+        ),
     ] = None,
 ) -> None:
     """Label photos: a palette PNG, an overlay and a summary; exit code 1 if any file failed."""
     running = running_of(engine, device, precision, long_side)
     clips = [path for path in photos if Path(path).suffix.lower() in VIDEO_SUFFIXES]
     if clips and (tile, on, jobs, resume, max_pixels) != (None, None, 1, False, None):
-        raise typer.BadParameter("videos go without --tile, --on, --jobs, --resume, --max-pixels")
+        raise typer.BadParameter(
+            "for videos, leave out --tile, --on, --jobs, --resume, --max-pixels"
+        )
     if not clips and (every, video_labels) != (None, None):
         raise typer.BadParameter("--every and --video-labels are for videos")
-    if (jobs > 1 or resume) and (tile, on) != (None, None):
-        raise typer.BadParameter("--jobs and --resume are for photos without --tile and --on")
+    if tile is not None and (on, jobs, resume) != (None, 1, False):
+        raise typer.BadParameter(
+            "with --tile, leave out --on, --jobs and --resume: it takes all cores, and goes on "
+            "where a run was killed"
+        )
+    if on is not None and (jobs, resume) != (1, False):
+        raise typer.BadParameter("with --on, leave out --jobs and --resume")
     if address is not None and on is None:
         raise typer.BadParameter("--address needs --on ray")
     if tile is not None:
-        if on is not None:
-            raise typer.BadParameter("--tile runs on this machine, not with --on")
         if long_side is not None or max_pixels is not None:
-            raise typer.BadParameter("--tile takes pictures of any size: --scale or --resolution")
-        if jobs != 1 or resume or on is not None:
             raise typer.BadParameter(
-                "--tile is without --jobs, --resume and --on: it takes all cores, and goes on by "
-                "itself where it was"
+                "with --tile, give --scale or --resolution instead of --long-side, and leave out "
+                "--max-pixels"
             )
         _predict_scenes(
             photos,
@@ -114,7 +135,9 @@ def predict(
         )
         return
     if (scale, resolution, confidence, format, polygons) != (None, None, False, "tif", ""):
-        raise typer.BadParameter("--scale, --resolution, --confidence, --format need --tile auto")
+        raise typer.BadParameter(
+            "--scale, --resolution, --confidence, --format and --polygons need --tile auto"
+        )
     limits = {} if max_pixels is None else {"max_pixels": max_pixels}
     if on is not None:
         _predict_on_ray(on, photos, output, model, address, tta=tta, **limits, **running)

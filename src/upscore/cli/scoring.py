@@ -27,25 +27,28 @@ from upscore.cli.options import (
 
 def check(
     data: Annotated[Path, typer.Argument(help="A folder with photos and masks.")],
-    split: Annotated[str | None, typer.Option(help="One split; all if not given.")] = None,
+    split: Annotated[str | None, typer.Option(help="The split to check. Default: all.")] = None,
     layout: Layout = None,
     images: Images = None,
     masks: Masks = None,
     mapping: Mapping = None,
     skip: Skip = None,
 ) -> None:
-    """Look for broken photos and masks, as training does before its first step."""
+    """Find broken photos and masks, as training does before its first step."""
     from upscore import data as datasets
+    from upscore.data.layouts.layout import ALL
     from upscore.data.progress import progress_bar
 
     problems = []
     chosen = layout_of(layout, images, masks)
-    for name in [split] if split else datasets.splits(data, layout=chosen):
+    known = datasets.splits(data, layout=chosen)
+    whole = (ALL,) if ALL in known else known  # what is not divided is checked once
+    for name in [split] if split else whole:
         found = datasets.find(data, name, layout=chosen, mapping=mapping, skip=skip_list_of(skip))
         print(f"{name}: {len(found)} pairs; {found.about}")
         with progress_bar(f"checking {name}") as progress:
             problems += datasets.check(found, progress=progress)
-    if problems:  # each once: "all" holds train and val too, and VOC's trainval does
+    if problems:  # each once: VOC's trainval holds train and val too
         print(datasets.report(list(dict.fromkeys(problems))))
         raise typer.Exit(1)
 
@@ -53,7 +56,7 @@ def check(
 def evaluate(
     data: Annotated[Path, typer.Argument(help="A folder with photos and masks.")],
     model: Model = ["bundled"],  # noqa: B006
-    split: Annotated[str, typer.Option(help="Which part of the data.")] = "val",
+    split: Annotated[str, typer.Option(help="The split to score.")] = "val",
     long_side: LongSide = None,
     tta: Tta = "",
     engine: Engine = "auto",
@@ -69,7 +72,7 @@ def evaluate(
     mapping: Mapping = None,
     skip: Skip = None,
 ) -> None:
-    """Score a model: one confusion matrix over the whole set, at the masks' own size."""
+    """Score a model on photos with masks, all pixels in one confusion matrix."""
     from upscore.evaluation.evaluate import evaluate as run
 
     result = run(

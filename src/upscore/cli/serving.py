@@ -19,61 +19,64 @@ def serve(
         typer.Option(
             "--model",
             "-m",
-            help='"bundled", the folder of a run or a checkpoint, or NAME=FOLDER; several are '
-            "served by their names, the first one unless another is asked for.",
+            help='"bundled", the folder of a run or a checkpoint, or NAME=FOLDER. Give it several '
+            "times to serve several by their names; the first is the default.",
         ),
     ] = ["bundled"],  # noqa: B006
     host: Annotated[
         str,
-        typer.Option(help="The address to listen at. 0.0.0.0 is all networks; it needs a token."),
+        typer.Option(help="The address to listen on. 0.0.0.0 is all networks and needs a token."),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.")] = 8000,
     open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
     token: Annotated[
         str | None,
         typer.Option(
             envvar="UPSCORE_TOKEN",
-            help="What clients must send as Authorization: Bearer TOKEN. Better set by the "
-            "variable: other users see the arguments of a command.",
+            help="What clients must send as Authorization: Bearer TOKEN. Better set the variable: "
+            "other users can see a command's arguments.",
         ),
     ] = None,
     origin: Annotated[
         list[str] | None,
-        typer.Option(help="A web site whose pages may call the API: https://example.org"),
+        typer.Option(help="Let pages of this web site call the API: https://example.org"),
     ] = None,
     corrections: Annotated[
         Path | None,
         typer.Option(
-            help="The folder for corrected masks; not given: ./corrections where only this machine "
+            help="The folder for corrected masks. Default: ./corrections where only this machine "
             "can reach the server, else they are not kept."
         ),
     ] = None,
     memory: Annotated[
         str | None,
-        typer.Option(help="What all loaded models may hold together: 2G, 500M.", metavar="SIZE"),
+        typer.Option(help="The memory that all loaded models may take: 2G, 500M.", metavar="SIZE"),
     ] = None,
     queue: Annotated[
-        int, typer.Option(help="The most photos in hand at once; more get status 429.")
+        int, typer.Option(help="The most photos accepted at once; more get status 429.")
     ] = 64,
     batch: Annotated[
         int | None,
         typer.Option(
-            help="The most photos of one size in one call of the network; not given: 8 on a GPU, "
+            help="The most photos of one size in one call of the network. Default: 8 on a GPU, "
             "else 1."
         ),
     ] = None,
     deadline: Annotated[
-        float, typer.Option(help="Seconds for a body to arrive, and for its answer.")
+        float,
+        typer.Option(help="Seconds that a photo may take to arrive, and its answer to be made."),
     ] = 60.0,
-    max_bytes: Annotated[str, typer.Option(help="Of a photo's file.", metavar="SIZE")] = "64M",
-    max_pixels: Annotated[int, typer.Option(help="Of a photo.")] = 50_000_000,
+    max_bytes: Annotated[
+        str, typer.Option(help="The largest file of a photo.", metavar="SIZE")
+    ] = "64M",
+    max_pixels: Annotated[int, typer.Option(help="The most pixels of a photo.")] = 50_000_000,
     engine: Engine = "auto",
     device: Device = None,
     precision: Precision = "float32",
     long_side: LongSide = None,
     tta: Tta = "",
 ) -> None:
-    """Serve a page to drop photos on, and an API."""
+    """Serve a page for labelling and correcting photos, and an API."""
     from upscore.serving.models import Running
     from upscore.serving.serve import serve as run
     from upscore.serving.settings import Settings

@@ -56,7 +56,8 @@ def zoom_of(facts: Facts) -> tuple[float, str]:
         return 1.0, f"long sides of {side}, {name} {thickness:.0f} pixels thick: as they are"
     if clear > whole:
         return zoom, f"{name} is {thickness:.1f} pixels thick, {CLEAR:g} would be clear"
-    return zoom, f"long sides of {side}; at {LARGE} {name} is {thickness * zoom:.0f} pixels thick"
+    shown, thick = side * zoom, thickness * zoom
+    return zoom, f"long sides of {side}; at {shown:.0f} {name} is {thick:.0f} pixels thick"
 
 
 def _size(facts: Facts, given: Mapping[str, Any]) -> Choice:

@@ -19,6 +19,7 @@ VALIDATIONS = 12  # in a run, where they cost no more than ...
 VALIDATION_SHARE = 0.1  # ... this part of its time
 BYTES_A_PIXEL = 4096  # of a crop, that a step needs: 2200 were measured with tf_efficientnet_lite0
 MEMORY_SHARE = 0.5  # of what is free, that a step may take
+COMPILING = 5.0  # seconds beyond a usual first step, from which on kernels were compiled in it
 AROUND = 20.0  # seconds: to import what is needed, and to write the model for the first time
 
 
@@ -42,17 +43,21 @@ def fitted(
         recipe, why = agreed(partial(_in_parts, recipe))
         reasons |= why
     scored = validation or survey.dataset
-    step, photo = timing.measure(recipe, spec, survey, scored, device, workers)
+    step, photo, once = timing.measure(recipe, spec, survey, scored, device, workers)
     held = len(validation) if validation else 0
     # The processes share the photos out; the first one draws the sheet.
     scoring = photo * (-(-held // world) + min(held, sheet.ROWS))
     # The size for prediction is chosen by four validations, with 5.4 times the pixels in all.
     afterwards = AROUND + 5.4 * photo * -(-min(held, sizes.PHOTOS) // world)
     if until is not None and "steps" not in fixed:
-        left = min(of_all(until - clock.monotonic()))
+        # A compiler that had to run first would leave a short run no time to learn.
+        compiling = once if once > COMPILING else 0.0
+        left = min(of_all(until + compiling - clock.monotonic()))
         steps = int((1 - VALIDATION_SHARE) * (left - afterwards) / (CAUTION * step))
         recipe = replace(recipe, steps=max(1, steps))
         reasons["steps"] = f"what fits the time: a step takes {step:.2f} s here"
+        if compiling:
+            reasons["steps"] += f"; {compiling:.0f} s of compiling kernels, once, do not count"
         if steps < 1:
             reasons["steps"] = f"the time is too short: all but the steps take {afterwards:.0f} s"
     if "evaluate_every" not in fixed:

@@ -47,7 +47,10 @@ def found_parts(
             raise DataError(f"{root}: the photos of train are {kinds[0]}, those of val {kinds[1]}")
         surveys = _surveyed(found, ("train", "val"), reading.allow, out)
         if not surveys["val"].class_pixels.any():
-            raise DataError(f"{root}: the masks of 'val' are void everywhere: nothing to score")
+            raise DataError(
+                f"{root}: the masks of 'val' are void everywhere: mark classes in them, or remove "
+                "'val', and photos of 'train' are held out"
+            )
         return surveys["train"], found["val"], "train and val of the data"
     if "val" in found:
         found["train"] = joined(found["train"], found.pop("val"))

@@ -58,7 +58,10 @@ def _try_rates(plan: Plan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             losses.append(found)
             progress(len(losses), STEPS)
     if len(losses) < FEWEST:
-        raise RunError(f"the loss diverges even at a rate of {LOWEST:g}: look at photos and masks")
+        raise RunError(
+            f"the loss diverges even at a rate of {LOWEST:g}: look at photos and masks "
+            "(upscore check)"
+        )
     return rates[: len(losses)], np.array(losses)
 
 

@@ -199,7 +199,10 @@ class Run:
         self.history.append(row)
         self._loss, self._losses = 0.0, 0
         if self.main:
-            with replacing(self.folder / "metrics.csv") as path, path.open("w", newline="") as file:
+            with (
+                replacing(self.folder / "metrics.csv") as path,
+                path.open("w", newline="", encoding="utf-8") as file,
+            ):
                 writer = csv.DictWriter(file, list(row))
                 writer.writeheader()
                 writer.writerows(self.history)
@@ -220,11 +223,18 @@ class Run:
         with replacing(self.folder / name) as path:
             picture.save(path, quality=90)
 
-    def judge(self, scores: Scores) -> None:
-        """Say in red where a model has learned nothing that validation photos show."""
+    def judge(self, scores: Scores, shown: str) -> None:
+        """Say at which size photos are shown now, and in red where a model has learned nothing."""
+        if not self.main:
+            return
+        console = Console(stderr=True)
+        console.print(
+            f"photos will be shown at {shown}: validation mIoU {scores.mean_iou:.3f}, "
+            "the best of four sizes"
+        )
         nothing = metrics.commonest_iou(scores.true_pixels)
-        if self.main and scores.mean_iou <= nothing + NOTHING_LEARNED:
-            Console(stderr=True).print(
+        if scores.mean_iou <= nothing + NOTHING_LEARNED:
+            console.print(
                 f"The model is no better than naming the commonest class everywhere: validation "
                 f"mIoU {scores.mean_iou:.3f}, and that has {nothing:.3f}. Try more steps (--steps, "
                 "--time), look at the masks (upscore check, validation.jpg in the run's folder: "

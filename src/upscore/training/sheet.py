@@ -1,7 +1,7 @@
 """A sheet of validation photos to look at: photo, truth and prediction side by side."""
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from upscore.data import Dataset
 from upscore.images import preview
@@ -10,6 +10,9 @@ from upscore.inference.segmenter import Segmenter
 
 ROWS = 6  # photos on a sheet
 HEIGHT = 160  # of each, in pixels
+GAP = 4  # between pictures
+HEADINGS = ("photo", "truth", "prediction")
+TEXT = 16  # pixels
 
 
 def draw_sheet(segmenter: Segmenter, dataset: Dataset) -> Image.Image:
@@ -28,15 +31,29 @@ def draw_sheet(segmenter: Segmenter, dataset: Dataset) -> Image.Image:
             blend(photo, segmenter.labels(pixels), spec.palette),
         )
         rows.append([_low(picture) for picture in pictures])
-    width = max(sum(picture.width for picture in row) for row in rows)
-    sheet = Image.new("RGB", (width, HEIGHT * len(rows)), "white")
-    for y, row in enumerate(rows):
-        x = 0
-        for picture in row:
-            sheet.paste(picture, (x, y * HEIGHT))
-            x += picture.width
+    sheet = _laid_out(rows)
     coloured = {n: c for n, c in zip(spec.class_names, spec.palette, strict=True) if any(c)}
     return with_legend(np.asarray(sheet), dict.fromkeys(coloured), coloured)
+
+
+def _laid_out(rows: list[list[Image.Image]]) -> Image.Image:
+    """Rows of pictures in columns, with a heading over each column."""
+    font = ImageFont.load_default(TEXT)
+    least = [round(font.getlength(heading)) for heading in HEADINGS]
+    widths = [
+        max(*(picture.width for picture in column), width)
+        for *column, width in zip(*rows, least, strict=True)
+    ]
+    lefts = [sum(widths[:i]) + i * GAP for i in range(len(widths))]
+    top, step = TEXT + 2 * GAP, HEIGHT + GAP
+    sheet = Image.new("RGB", (lefts[-1] + widths[-1], top + step * len(rows) - GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    for left, heading in zip(lefts, HEADINGS, strict=True):
+        draw.text((left, GAP), heading, "black", font)
+    for y, row in enumerate(rows):
+        for left, picture in zip(lefts, row, strict=True):
+            sheet.paste(picture, (left, top + y * step))
+    return sheet
 
 
 def _low(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Image.Image:

@@ -25,10 +25,15 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Timing(NamedTuple):
-    """Seconds that a step of training and the validation of one photo take."""
+    """Seconds that a step of training and the validation of one photo take, and what came first.
+
+    `once` is what the first step and the first photo took beyond that: where kernels are not
+    compiled yet, most of it is the compiler's.
+    """
 
     step: float
     photo: float
+    once: float = 0.0
 
 
 def seconds_of(duration: str | float) -> float:
@@ -60,7 +65,8 @@ def measure(
     rank, world = state.process_index, state.num_processes
     # Loaded as in the run: on few cores, decoding takes its time from the network's.
     options = {"rank": rank, "world": world, "workers": workers}
-    begun = time.perf_counter()
+    begun = started = time.perf_counter()
+    first = 0.0
     for step, (images, target) in enumerate(batches(survey, recipe, range(_STEPS), **options)):
         if step == _WARM:
             begun = time.perf_counter()
@@ -76,9 +82,11 @@ def measure(
         optimizer.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize()
+        first = first or time.perf_counter() - started
     seconds = (time.perf_counter() - begun) / (_STEPS - _WARM)
-    found = of_all((seconds, _photo_seconds(model, recipe, spec, validation)))
-    return Timing(*map(max, zip(*found, strict=True)))
+    photo, first_photo = _photo_seconds(model, recipe, spec, validation)
+    once = max(0.0, first - seconds) + first_photo - photo
+    return Timing(*map(max, zip(*of_all((seconds, photo, once)), strict=True)))
 
 
 def _sum_gradients(model: Objective) -> None:
@@ -87,8 +95,10 @@ def _sum_gradients(model: Objective) -> None:
     reduce(torch.cat(found), "sum")
 
 
-def _photo_seconds(model: Objective, recipe: Recipe, spec: Spec, photos: Dataset) -> float:
-    """Seconds that one photo of a validation takes."""
+def _photo_seconds(
+    model: Objective, recipe: Recipe, spec: Spec, photos: Dataset
+) -> tuple[float, float]:
+    """Seconds that one photo of a validation takes, and that the first one took."""
     network = model.network.eval()
     segmenter = Segmenter(spec, TorchEngine(network, spec))
     times = []
@@ -99,4 +109,5 @@ def _photo_seconds(model: Objective, recipe: Recipe, spec: Spec, photos: Dataset
         with autocast(recipe, device):
             segmenter.labels(photo)
         times.append(time.perf_counter() - begun)
-    return float(np.median(times)) if times else 0.0
+    usual = float(np.median(times or [0.0]))
+    return usual, max([usual, *times[:1]])

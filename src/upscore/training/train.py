@@ -29,7 +29,7 @@ from upscore.training.reading import Reading, require_same
 from upscore.training.recipe import Recipe
 from upscore.training.run import Run
 from upscore.training.sheet import draw_sheet
-from upscore.training.sizes import best_size, few
+from upscore.training.sizes import best_size, few, size
 from upscore.training.timing import WORKERS
 from upscore.version import __version__
 
@@ -58,21 +58,34 @@ def train(
         data: the folder; see `upscore.data.find` for layouts. Where it has no "val", a part of
             "train" is held out; "test" is never looked at.
         out: the run's folder; its `best/` is what `upscore.Predictor` and `evaluate` take.
-        recipe, time, layout, mapping, skip, allow, group_by, fold: as for `upscore.plan`.
+        recipe: as for `upscore.plan`.
+        time: as for `upscore.plan`.
+        layout: as for `upscore.data.find`.
+        mapping: as for `upscore.data.find`; the recipe may bring one.
+        skip: as for `upscore.data.find`.
+        allow: as for `upscore.plan`.
+        group_by: as for `upscore.plan`.
+        fold: as for `upscore.plan`.
         resume: go on with the run in `out`, by its own plan, to the weights it would have had
             without the stop. How its data are read is kept with it and need not be said again.
         workers: processes that decode and augment photos.
         log: where scores and pictures are noted too: "tensorboard", "wandb", "mlflow", ..., as far
             as they are installed.
         show: print the plan on standard error.
-        changes: fields of the recipe to set, such as `steps=2000`.
+        **changes: fields of the recipe to set, such as `steps=2000`; see
+            `upscore.training.recipe.Recipe`.
+
+    Returns:
+        The finished run: `folder` holds its files, `best` is the highest validation mIoU, `history`
+        has the rows of metrics.csv.
 
     Raises:
         DataError: the data cannot be used; files to skip are listed in `out/skip.txt`.
         RunError: `out` cannot be written, is nearly full, or holds another run; what is said again
             of the data differs from what the run began with.
+        ArgumentError: no such recipe, field or logger, or a value that cannot be.
 
-    Example:
+    Examples:
         >>> import upscore
         >>> run = upscore.train("photos", "runs/mine", time="20m")  # doctest: +SKIP
         >>> upscore.Predictor("runs/mine")("photo.jpg").areas  # doctest: +SKIP
@@ -246,4 +259,4 @@ def _choose_size(
     chosen, scores = best_size(spec, score)
     run.save("best", best, chosen)
     run.save("last", last, chosen)
-    run.judge(scores)
+    run.judge(scores, shown=size(chosen))
