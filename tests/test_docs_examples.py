@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = [page.name for page in sorted(DOCS.glob("*.md")) if ">>> " in page.read_text("utf-8")]
+PAGES = [
+    page.relative_to(DOCS).as_posix()
+    for page in sorted(DOCS.rglob("*.md"))
+    if ">>> " in page.read_text("utf-8")
+]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -19,4 +25,4 @@ def test_examples(name):
 
 
 def test_there_are_examples():
-    assert {"geometry.md", "tensorflow.md"} <= set(PAGES)
+    assert {"explanation/geometry.md", "explanation/tensorflow.md"} <= set(PAGES)
