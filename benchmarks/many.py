@@ -9,7 +9,8 @@ writes its results, and takes the next. `1 process` and `2 processes` are `predi
 processes and actors, which is why there are many photos; the cluster itself runs already.
 
 The second table is what a photo asks of a machine: bytes in and out, and seconds of each step in
-one process that does one thing at a time. From it docs/scale.md derives what many machines need.
+one process that does one thing at a time. From it docs/benchmarks/large.md derives what many
+machines need.
 """
 
 import tempfile

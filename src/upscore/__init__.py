@@ -6,6 +6,7 @@ Importing this module needs NumPy alone; every public name is loaded when it is 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from upscore.errors import MissingPackageError
 from upscore.version import __version__
 
 if TYPE_CHECKING:
@@ -70,9 +71,21 @@ _MODULES = {"compat", "data", "definition", "filters", "geometry", "images", "mo
 __all__ = ["__version__", *sorted(_HOME)]
 
 
+def extra_of(name: str) -> str:
+    """The extra that brings the packages of a public name, or of the command of that name."""
+    own = {"evaluate": "evaluate", "export": "export", "serve": "serve"}
+    return own.get(name, "train" if name in ("plan", "train") else "predict")
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        found = globals()[name] = getattr(import_module(_HOME[name]), name)
+        try:
+            found = globals()[name] = getattr(import_module(_HOME[name]), name)
+        except ModuleNotFoundError as error:
+            raise MissingPackageError(
+                f"upscore.{name} needs {error.name}: pip install 'upscore[{extra_of(name)}]'",
+                name=error.name,
+            ) from error
         return found
     if name in _MODULES:
         return import_module(f"upscore.{name}")

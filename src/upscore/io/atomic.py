@@ -41,7 +41,8 @@ def write_bytes(path: str | PathLike[str], data: bytes) -> None:
 def append_bytes(path: str | PathLike[str], data: bytes) -> None:
     """Add to the end of a file, by one write where there is room, or raise OutputError."""
     with _output(Path(path)):
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)  # as on Windows
+        handle = os.open(path, how, 0o666)
         try:
             while data:  # a disk that becomes full takes a part, and then raises
                 data = data[os.write(handle, data) :]

@@ -23,7 +23,7 @@ def free_memory() -> int | None:
 def _limits() -> Iterator[int]:
     """What is left within each limit that there is."""
     if _MACHINE.exists():
-        lines = dict(line.split(":") for line in _MACHINE.read_text().splitlines())
+        lines = dict(line.split(":") for line in _MACHINE.read_text(encoding="ascii").splitlines())
         yield int(lines["MemAvailable"].split()[0]) << 10
     elif find_spec("psutil") is not None:
         import psutil
@@ -52,11 +52,11 @@ def _held(field: int) -> int:
     """Bytes that this process holds, by one of the fields of /proc/self/statm."""
     if not _PROCESS.exists():
         return 0
-    return int(_PROCESS.read_text().split()[field]) * os.sysconf("SC_PAGE_SIZE")
+    return int(_PROCESS.read_text(encoding="ascii").split()[field]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _number(path: str) -> int | None:
     try:
-        return int(Path(path).read_text())
+        return int(Path(path).read_text(encoding="ascii"))
     except (OSError, ValueError):  # no such group, or "max"
         return None
