@@ -2,16 +2,37 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test browser clean
+# Some machines tell Python to keep no compiled modules: each of the hundreds of processes that the
+# tests start would then spend seconds on compiling torch.
+export PYTHONDONTWRITEBYTECODE :=
+# Two test processes share the cores: threads of OpenMP that wait shall not keep others from working.
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: demo test test-fast release docs browser clean
 
 demo: .venv/.predict
 	$(BIN)/upscore demo -o demo-output
 
 test: .venv/.test browser
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select PLW1514 src # text files have a named encoding
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --dist loadfile
+
+# Two minutes on two cores once the kernels are compiled, which the first run does.
+test-fast: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/pytest -n auto -m "not slow and not release"
+
+# What takes many minutes, after `make test`: each extra alone, other Pythons, kernels that check every
+# index, sixty thousand pixels squared, ten thousand requests.
+release: .venv/.test browser
+	$(BIN)/pytest -m release -rs
+
+# The site, in site/; a broken link is an error.
+docs: .venv/.docs
+	$(BIN)/zensical build --clean --strict
 
 # For the tests of the pages: Debian's Chromium where it can be installed, else Playwright's own.
 browser: .venv/.test
@@ -31,4 +52,4 @@ browser: .venv/.test
 	touch $@
 
 clean:
-	rm -rf .venv demo-output
+	rm -rf .venv demo-output site

@@ -19,6 +19,8 @@ if not f"{transformers.__version__}.".startswith(f"{TESTED}."):
 
 from query_outputs import SIZES, made, processor  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 # Larger, smaller and as large as the masks (48 x 64), and as those of Mask2Former (384 x 384).
 ALL_SIZES = [SIZES, [[30, 50], [48, 64]], [(400, 31), (384, 384)], [(385, 401), (1, 1)]]
 FORMERS = ("MaskFormer", "Mask2Former")

@@ -9,6 +9,8 @@ from upscore.compat import losses as compat_losses
 from upscore.compat import monai as ours
 from upscore.errors import ArgumentError, MismatchError, UnsupportedError
 
+pytestmark = pytest.mark.slow
+
 SIZES = [((9, 13), (9, 13)), ((9, 13), (36, 52)), ((9, 13), (5, 21)), ((3, 4, 5), (6, 9, 10))]
 NUMBERS = {"softmax": True, "to_onehot_y": True}
 TARGETS = {

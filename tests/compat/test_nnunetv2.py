@@ -18,6 +18,8 @@ from upscore.compat import nnunetv2 as ours
 from upscore.compat import verification
 from upscore.errors import MismatchError
 
+pytestmark = pytest.mark.slow
+
 NAME = "convert_predicted_logits_to_segmentation_with_correct_shape"
 RESAMPLING = "nnunetv2.preprocessing.resampling"
 SHAPE = (6, 10, 12)

@@ -19,6 +19,8 @@ if not f"{transformers.__version__}.".startswith(f"{TESTED}."):
 import query_outputs  # noqa: E402
 from transformers.modeling_outputs import SemanticSegmenterOutput  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 NAMES = (
     "BeitImageProcessor",
     "DPTImageProcessor",

@@ -9,6 +9,8 @@ from upscore.compat import losses as compat_losses
 from upscore.compat import segmentation_models_pytorch as ours
 from upscore.errors import ArgumentError, MismatchError, UnsupportedError
 
+pytestmark = pytest.mark.slow
+
 MODES = ("binary", "multiclass", "multilabel")
 REGIONS = [
     ("DiceLoss", {}),

@@ -315,7 +315,7 @@ def test_numbers_may_be_class_names(tmp_path):
     assert read_classes(tmp_path / "classes.txt") == (("0", "1", "lane 2"), None)
 
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "data.md").read_text()
 ANIMALS = GUIDE.split("makes new classes of old ones:\n\n```\n")[1].split("```")[0]
 
 

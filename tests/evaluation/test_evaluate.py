@@ -9,14 +9,15 @@ import torch
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
+import tiny
 from upscore import Segmenter, data, definition, evaluate, load, models
 from upscore.evaluation import metrics
 from upscore.evaluation.confusion import confusion_of
 from upscore.inference.engines.torch import TorchEngine
 from upscore.models.checkpoint import BUNDLED
 
-NAMES = ("ground", "cat", "dog")
-PALETTE = ((0, 0, 0), (200, 0, 0), (0, 0, 200))
+pytestmark = pytest.mark.slow
+
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "voc-animals"
 
 
@@ -27,7 +28,7 @@ def folder(tmp_path_factory):
     rng = np.random.default_rng(0)
     for part in ("images", "masks"):
         (root / "val" / part).mkdir(parents=True)
-    (root / "classes.txt").write_text("\n".join(NAMES))
+    (root / "classes.txt").write_text("\n".join(tiny.NAMES))
     for i, (height, width) in enumerate([(40, 60), (33, 51), (64, 32), (1, 7), (50, 50)]):
         mask = np.kron(rng.choice([0, 1, 2, 255], (9, 9)), np.ones((9, 9)))[:height, :width]
         photo = rng.integers(0, 255, (height, width, 3), np.uint8)
@@ -36,19 +37,9 @@ def folder(tmp_path_factory):
     return root
 
 
-def saved(path, names=NAMES, card=None):
-    torch.manual_seed(0)
-    model = models.fcn8s(len(names), encoder="test_efficientnet", width=16)
-    palette = (*PALETTE, (9, 9, 9))[: len(names)]
-    mean = (0.5, 0.5, 0.5)
-    spec = models.Spec("fcn8s", "test_efficientnet", 16, names, palette, mean, mean, card or {})
-    models.save(path, model, spec)
-    return path
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return saved(tmp_path_factory.mktemp("model"))
+    return tiny.saved(tmp_path_factory.mktemp("model"))
 
 
 def test_the_matrix_is_that_of_the_definition_and_scikit_learn(folder, model):
@@ -106,14 +97,13 @@ def test_classes_are_matched_by_name(folder, model, tmp_path):
     plain = evaluate(folder, model, progress=False)
     order = [2, 0, 3, 1]  # the model of the data's classes and one more, shuffled
     names = ("dog", "ground", "fish", "cat")
-    shuffled = models.fcn8s(4, encoder="test_efficientnet", width=16)
+    other = replace(spec, class_names=names, palette=tiny.PALETTE)
+    shuffled = tiny.network(other)
     state = network.state_dict()
     for key in (key for key in state if key.startswith("classify_")):
         spare = state[key].new_full((1, *state[key].shape[1:]), 0 if "weight" in key else -1e9)
         state[key] = torch.cat([state[key], spare])[order]
     shuffled.load_state_dict(state)
-    palette = (*PALETTE, (9, 9, 9))
-    other = replace(spec, class_names=names, palette=palette)
     models.save(tmp_path, shuffled, other)
     result = evaluate(folder, tmp_path, progress=False)
     np.testing.assert_array_equal(result.confusion[np.ix_([1, 3, 0], [1, 3, 0])], plain.confusion)
@@ -121,9 +111,8 @@ def test_classes_are_matched_by_name(folder, model, tmp_path):
     assert result.protocol["classes_left_out_of_the_mean"] == ["fish"]
 
 
-def test_photos_are_scored_at_the_long_side_asked_for(folder, model, tmp_path):
-    network, spec = models.load(model)
-    models.save(tmp_path, network, replace(spec, long_side=96))
+def test_photos_are_scored_at_the_long_side_asked_for(folder, tmp_path):
+    tiny.saved(tmp_path, tiny.spec(long_side=96))
     own = {max(data.find(folder, "val").read(i)[0].shape[:2]) for i in range(5)}
     seen = set()
 
@@ -146,7 +135,7 @@ def test_photos_are_scored_at_the_long_side_asked_for(folder, model, tmp_path):
 
 def test_a_model_brings_its_own_mapping(folder, tmp_path):
     card = {"mapping": {"other": ["*"], "cat": ["cat"]}}
-    model = saved(tmp_path, ("other", "cat"), card)
+    model = tiny.saved(tmp_path, tiny.spec(names=("other", "cat"), card=card))
     result = evaluate(folder, model, progress=False)
     assert result.protocol["mapping"] == card["mapping"]
     counted = sum((data.find(folder, "val").read(i)[1] != 255).sum() for i in range(5))
@@ -159,7 +148,7 @@ def test_a_model_brings_its_own_mapping(folder, tmp_path):
 
 @pytest.mark.parametrize("card", [{}, {"mapping": {"pet": ["hamster"]}}])
 def test_unknown_classes_are_an_error_that_names_both_lists(folder, tmp_path, card):
-    model = saved(tmp_path, ("ground", "pet"), card)
+    model = tiny.saved(tmp_path, tiny.spec(names=("ground", "pet"), card=card))
     with pytest.raises(data.DataError) as error:
         evaluate(folder, model, progress=False)
     message = str(error.value)
@@ -174,7 +163,7 @@ def test_what_would_be_left_out_in_silence_is_an_error(folder, model, tmp_path):
         (tmp_path / "val" / part).mkdir(parents=True)
         for path in (folder / "val" / part).iterdir():
             (tmp_path / "val" / part / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "classes.txt").write_text("\n".join(NAMES))
+    (tmp_path / "classes.txt").write_text("\n".join(tiny.NAMES))
     (tmp_path / "val" / "masks" / "3.png").unlink()
     with pytest.raises(data.DataError, match=r"1 problems.*\n.*3\.png"):
         evaluate(tmp_path, model, progress=False)

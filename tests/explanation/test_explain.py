@@ -210,7 +210,7 @@ def test_open_page_opens_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_the_page_in_the_docs_is_todays(tmp_path: Path) -> None:
-    """Regenerate it with `upscore explain -o docs/explain.html`."""
-    docs = Path(__file__).parents[2] / "docs" / "explain.html"
+    """Regenerate it with `upscore explain -o docs/explanation/explain.html`."""
+    docs = Path(__file__).parents[2] / "docs" / "explanation" / "explain.html"
     written = page.write_page(tmp_path / "page.html")
     assert written.read_bytes() == docs.read_bytes()

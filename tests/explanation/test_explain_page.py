@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
+import tiny
 from upscore import definition, filters, geometry, models
 from upscore.explanation import page as page_module
 from upscore.explanation.layers import Explanation, Layer
 from upscore.explanation.page import write_page
+
+pytestmark = pytest.mark.slow
 
 FIGURES = Path(__file__).parents[2] / "tools" / "explain_figures.py"
 SETTINGS = 200
@@ -52,18 +54,8 @@ def figures() -> Any:
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Chapter 1's pictures, made here by a network that has learned nothing."""
-    torch.manual_seed(0)
-    spec = models.Spec(
-        architecture="fcn4s",
-        encoder=models.DEFAULT_ENCODER,
-        width=8,
-        class_names=("background", "cat", "dog"),
-        palette=((0, 0, 0), (64, 0, 0), (64, 0, 128)),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-    )
     folder = tmp_path_factory.mktemp("pictures")
-    models.save(folder / "model", models.fcn4s(3, width=8), spec)
+    tiny.saved(folder / "model", tiny.spec("fcn4s"))
     with pytest.MonkeyPatch.context() as patch:
         maker = figures()
         maker.timing = lambda: "It took a while."  # takes seconds

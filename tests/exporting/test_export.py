@@ -10,29 +10,19 @@ import onnxruntime
 import pytest
 import torch
 
+import tiny
 import upscore
-from upscore import models
 from upscore.errors import ArgumentError, ParityError, UnsupportedError
 from upscore.exporting import parity as gate
-from upscore.models.spec import Spec
 
-NAMES = ("ground", "cat", "dog")
-PALETTE = ((0, 0, 0), (200, 0, 0), (0, 0, 200))
+pytestmark = pytest.mark.slow
+
 ODD = [(1, 1, 1), (2, 7, 33), (1, 64, 96), (1, 101, 75)]
 
 
 @pytest.fixture(scope="module", params=[None, torch.float16], ids=["float32", "float16"])
 def model(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    network = models.build("fcn8s", 3, encoder="test_efficientnet", width=16).eval()
-    spec = Spec("fcn8s", "test_efficientnet", 16, NAMES, PALETTE, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
-    models.save(folder, network, spec, dtype=request.param)
-    return folder
-
-
-def photos(n, height, width):
-    return np.random.default_rng(height).integers(0, 256, (n, height, width, 3), np.uint8)
+    return tiny.saved(tmp_path_factory.mktemp("model"), dtype=request.param)
 
 
 def run_onnx(file, batch):
@@ -53,7 +43,7 @@ def test_any_size_gives_the_scores_and_labels_of_the_model(model, name, run, tmp
     upscore.export(model, tmp_path / name)
     upscore.export(model, tmp_path / f"labels-{name}", head="labels")
     for size in ODD:
-        batch = photos(*size)
+        batch = tiny.batch(*size)
         expected = segmenter.scores(batch)
         np.testing.assert_allclose(run(tmp_path / name, batch), expected, rtol=1e-3, atol=1e-4)
         labels = run(tmp_path / f"labels-{name}", batch)
@@ -63,11 +53,11 @@ def test_any_size_gives_the_scores_and_labels_of_the_model(model, name, run, tmp
 
 def test_one_size_is_the_only_one(model, tmp_path):
     upscore.export(model, tmp_path / "m.onnx", size="50x70", head="labels")
-    batch = photos(2, 50, 70)
+    batch = tiny.batch(2, 50, 70)
     labels = run_onnx(tmp_path / "m.onnx", batch)
     assert (labels != upscore.load(model, "onnxruntime").labels(batch)).mean() < 1e-3
     with pytest.raises(Exception, match="invalid dimensions"):
-        run_onnx(tmp_path / "m.onnx", photos(1, 64, 64))
+        run_onnx(tmp_path / "m.onnx", tiny.batch(1, 64, 64))
 
 
 def test_half_precision_halves_the_file(model, tmp_path):
@@ -82,8 +72,8 @@ def test_half_precision_halves_the_file(model, tmp_path):
 def test_files_say_how_to_use_them(model, tmp_path):
     parity = upscore.export(model, tmp_path / "m.onnx", head="labels")
     found = {p.key: json.loads(p.value) for p in onnx.load(str(tmp_path / "m.onnx")).metadata_props}
-    assert found["class_names"] == list(NAMES)
-    assert found["palette"] == [list(colour) for colour in PALETTE]
+    assert found["class_names"] == list(tiny.NAMES)
+    assert found["palette"] == [list(colour) for colour in tiny.SPEC.palette]
     assert (found["head"], found["stride"], found["long_side"]) == ("labels", 8, None)
     assert found["parity"] == json.loads(json.dumps(parity.to_dict()))
     upscore.export(model, tmp_path / "m.xml")
@@ -95,7 +85,7 @@ def test_files_say_how_to_use_them(model, tmp_path):
 
 def test_a_checkpoint_is_written_again(model, tmp_path):
     upscore.export(model, tmp_path / "again", precision="float16")
-    batch = photos(1, 40, 50)
+    batch = tiny.batch(1, 40, 50)
     again = upscore.load(tmp_path / "again", "onnxruntime")
     expected = upscore.load(model, "onnxruntime").scores(batch)
     np.testing.assert_allclose(again.scores(batch), expected, rtol=0.05, atol=0.05)
@@ -104,7 +94,7 @@ def test_a_checkpoint_is_written_again(model, tmp_path):
 
 def test_a_program_of_torch_labels_as_the_model_does(model, tmp_path):
     upscore.export(model, tmp_path / "m.pt2", size="45x60", head="labels")
-    batch = photos(1, 45, 60)
+    batch = tiny.batch(1, 45, 60)
     with torch.inference_mode():
         found = torch.export.load(tmp_path / "m.pt2").module()(torch.from_numpy(batch)).numpy()
     assert (found != upscore.load(model, "onnxruntime").labels(batch)).mean() < 1e-3
@@ -115,7 +105,7 @@ def test_8_bits_quantise_convolutions(model, tmp_path):
     upscore.export(model, tmp_path / "m.onnx", precision="int8", accept=every)
     nodes = onnx.load(str(tmp_path / "m.onnx")).graph.node
     assert "QuantizeLinear" in {node.op_type for node in nodes}
-    assert run_onnx(tmp_path / "m.onnx", photos(1, 33, 65)).shape == (1, 3, 5, 9)
+    assert run_onnx(tmp_path / "m.onnx", tiny.batch(1, 33, 65)).shape == (1, 3, 5, 9)
 
 
 @pytest.mark.parametrize("name", ["m.onnx", "m.xml", "folder"])
@@ -133,7 +123,7 @@ def test_beyond_a_limit_nothing_is_written(model, name, tmp_path, monkeypatch):
 
 def test_masks_are_a_measure(model):
     segmenter = upscore.load(model, "onnxruntime")
-    photo = photos(1, 40, 60)[0]
+    photo = tiny.batch(1, 40, 60)[0]
     mask = segmenter.at(None).labels(photo)
     values = {"source": "here", "precision": "float32"}
     parity = gate.compare(segmenter, lambda photo: mask, [(photo, mask)], **values)

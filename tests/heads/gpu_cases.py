@@ -38,6 +38,7 @@ RAGGED = [
     ((1, 20, 1, 3), (40, 1), HALF_PIXEL),
 ]
 IDS = ["x".join(map(str, (*s, *size))) + grid.name for s, size, grid in RAGGED]
+RARELY = pytest.mark.release  # the interpreter takes minutes for all
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -286,6 +287,7 @@ def test_loss_of_half_precision_is_computed_in_float32(dtype):
     assert all(off(got, exact) < 1e-6 for got, exact in zip(ours, truth, strict=True))
 
 
+@RARELY
 def test_the_gradient_is_the_same_every_time():
     scores = random(1, 3, 9, 18)
     case = (scores, make_target(scores, (23, 40)), None, None)
@@ -392,7 +394,10 @@ def sums_and_gradient(scores, target, weight, **options):
     return sums.detach().double(), leaf.grad.double()
 
 
-@pytest.mark.parametrize("kind", ["softmax", "sigmoid", "channels"])
+@pytest.mark.parametrize(
+    "kind",
+    ["softmax", pytest.param("sigmoid", marks=RARELY), pytest.param("channels", marks=RARELY)],
+)
 @pytest.mark.parametrize(("shape", "size", "grid"), RAGGED, ids=IDS)
 def test_overlap_of_ragged_shapes(shape, size, grid, kind):
     scores, target, weight = overlap_case(shape, size, kind == "channels")
@@ -403,6 +408,7 @@ def test_overlap_of_ragged_shapes(shape, size, grid, kind):
     torch.testing.assert_close(found, truth, rtol=1e-5, atol=2e-6)
 
 
+@RARELY
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_overlap_of_other_types_and_strides(dtype, activation):
@@ -494,6 +500,7 @@ def test_masks_of_ragged_shapes(shape, size, corners):
     check_masks(random(*shape), size, threshold=1.4 * corners, align_corners=corners)
 
 
+@RARELY
 @pytest.mark.parametrize("shares", [3, 16])
 def test_masks_in_shares_of_their_rows(shares, monkeypatch):
     monkeypatch.setattr(gpu_masks, "PROGRAMS", 2048)
@@ -522,6 +529,7 @@ def test_masks_of_any_strides(i):
     check_masks(strided(random(1, 8, 4, 6))[i], (14, 20))
 
 
+@RARELY
 @pytest.mark.parametrize("axis", range(3))
 def test_masks_have_indices_of_64_bits(axis):
     found = check_masks(far_apart(3, 3, 3, axis=axis).copy_(random(3, 3, 3)), (8, 9))
@@ -529,12 +537,14 @@ def test_masks_have_indices_of_64_bits(axis):
     assert torch.equal(found.dense(out).bool(), found.dense())
 
 
+@RARELY
 def test_masks_of_scores_that_meet_the_threshold_exactly():
     for scores in ((random(2, 9, 6) / 2).round(), torch.full((2, 4, 5), 0.3, device=DEVICE)):
         for threshold in (0.0, 0.3, 1.0):
             check_masks(scores, (27, 41), threshold=threshold)
 
 
+@RARELY
 @pytest.mark.parametrize("size", [(20, 30), (5, 6), (3, 4), (4, 40)])
 def test_masks_of_infinities_and_nan(size):
     scores = random(4, 5, 6).double()
@@ -568,6 +578,7 @@ BOXES = [
 ]
 
 
+@RARELY
 @pytest.mark.parametrize("paste", ["aligned", "torchvision"])
 def test_masks_in_boxes(paste):
     scores = random(len(BOXES), 5, 6).abs()
@@ -583,6 +594,7 @@ def test_masks_within_boxes():
     check_masks(random(4, 5, 6) + 2, (30, 31), within=boxes)
 
 
+@RARELY
 def test_the_stability_of_masks():
     scores = random(3, 6, 6)
     scores[2] = -9
@@ -594,6 +606,7 @@ def test_the_stability_of_masks():
     torch.testing.assert_close(found[[1]].stability, expected.stability[[1]])
 
 
+@RARELY
 def test_what_masks_on_a_device_give_out():
     found = check_masks(random(5, 4, 4), (70, 90))
     dense = found.dense()

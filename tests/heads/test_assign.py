@@ -299,5 +299,6 @@ def test_weights_elsewhere():
         assign(torch.zeros(3, 4, 5), torch.ones(3, device="meta"), (8, 9))
 
 
+@pytest.mark.release  # kernels that check every index are compiled for minutes
 def test_nothing_is_read_or_written_out_of_bounds(with_checked_indices):
     with_checked_indices(__file__, "ragged and cpu")

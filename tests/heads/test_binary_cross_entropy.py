@@ -28,6 +28,11 @@ RAGGED = [
 ]
 IDS = ["x".join(map(str, (*s, *size))) + "".join(grid) for s, size, grid in RAGGED]
 
+DTYPES = [  # each is kernels to compile; float16 is read as bfloat16 is
+    *(torch.bfloat16, torch.float32, torch.float64),
+    pytest.param(torch.float16, marks=pytest.mark.release),
+]
+
 
 def case(shape, size, *, spread=3.0, ignored=0.2, seed=0):
     """Scores, a target of 0 and 1 of which some is to be ignored, and what 1 counts for."""
@@ -123,7 +128,7 @@ def test_certain_scores_have_exact_losses():
     torch.testing.assert_close(gradient.double(), slope, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [(48, 55), (6, 7)])
 def test_score_types(dtype, size):
     scores, target, pos_weight = case((2, 5, 6, 7), size)
@@ -281,5 +286,6 @@ def test_bad_input_says_what_to_do(change, message):
         upscore.binary_cross_entropy(**{**good, **change})
 
 
+@pytest.mark.release  # kernels that check every index are compiled for minutes
 def test_nothing_is_read_or_written_out_of_bounds(with_checked_indices):
     with_checked_indices(__file__, "ragged or infinite")

@@ -35,6 +35,11 @@ RAGGED = [
 ]
 IDS = ["x".join(map(str, (*s, *size))) + "".join(grid) for s, size, grid in RAGGED]
 
+DTYPES = [  # each is kernels to compile; float16 is read as bfloat16 is
+    *(torch.bfloat16, torch.float32, torch.float64),
+    pytest.param(torch.float16, marks=pytest.mark.release),
+]
+
 
 def case(shape, size, *, spread=3.0, ignored=0.2, dtype=torch.uint8, seed=0):
     """Random scores, and labels of which some are to be ignored."""
@@ -117,7 +122,7 @@ def test_reductions(reduction, weighted, size):
     assert loss.dtype == torch.float32
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [(48, 55), (6, 7)])
 def test_score_types(dtype, size):
     scores, target = case((2, 5, 6, 7), size, dtype=torch.int64)
@@ -133,7 +138,9 @@ def test_score_types(dtype, size):
     )
 
 
-@pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
+@pytest.mark.parametrize(
+    "dtype", [torch.int32, pytest.param(torch.int16, marks=pytest.mark.release)]
+)
 def test_target_types(dtype):
     scores, target = case((1, 4, 5, 6), (21, 22))
     torch.testing.assert_close(
@@ -519,6 +526,8 @@ def test_bad_input_says_what_to_do(change, message):
         upscore.cross_entropy(**{**good, **change})
 
 
+@pytest.mark.release
+@pytest.mark.slow
 def test_nothing_is_read_or_written_out_of_bounds(with_checked_indices):
     with_checked_indices(__file__, "ragged or infinite")
 

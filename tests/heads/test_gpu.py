@@ -16,18 +16,27 @@ import torch
 
 import upscore
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("triton", reason="Triton is not installed (PyTorch for the CPU lacks it)")
 
 CASES = Path(__file__).with_name("gpu_cases.py")
 
 
-@pytest.mark.parametrize("device", ["interpreter", "cuda"])
-def test_the_cases_hold(device: str) -> None:
+@pytest.mark.parametrize(
+    ("device", "which"),
+    [
+        ("interpreter", "not release"),
+        pytest.param("interpreter", "release", marks=pytest.mark.release),
+        ("cuda", "release or not release"),
+    ],
+)
+def test_the_cases_hold(device: str, which: str) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device is available")
     environment = {**os.environ, "TRITON_INTERPRET": "1" if device == "interpreter" else "0"}
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", CASES],
+        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-m", which, CASES],
         env=environment,
         capture_output=True,
         text=True,

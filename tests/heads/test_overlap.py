@@ -36,6 +36,11 @@ RAGGED = [
 IDS = ["x".join(map(str, (*s, *size))) + "".join(grid) for s, size, grid in RAGGED]
 KINDS = ("softmax", "sigmoid", "channels")
 
+DTYPES = [  # each is kernels to compile; float16 is read as bfloat16 is
+    *(torch.bfloat16, torch.float32, torch.float64),
+    pytest.param(torch.float16, marks=pytest.mark.release),
+]
+
 
 def case(shape, size, kind, *, spread=3.0, ignored=0.2, seed=0):
     """Scores, a target of which some is to be ignored, and what each pixel counts for."""
@@ -171,7 +176,7 @@ def test_no_less_exact_than_torch(spread, kind, side):
         assert error(ours, exact) <= max(1.25 * error(theirs, exact), least)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [(48, 55), (6, 7)])
 def test_score_types(dtype, kind, size):
@@ -426,5 +431,6 @@ def test_bad_input_says_what_to_do(change, message):
         upscore.overlap(**{**good, **change})
 
 
+@pytest.mark.release  # kernels that check every index are compiled for minutes
 def test_nothing_is_read_or_written_out_of_bounds(with_checked_indices):
     with_checked_indices(__file__, "ragged or infinite")

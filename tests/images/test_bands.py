@@ -5,8 +5,8 @@ from io import BytesIO
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
 
+from tiny import png
 from upscore import images
 from upscore.images import ImageError
 
@@ -24,12 +24,6 @@ def npy(array):
 def tiff(array, **options):
     stream = BytesIO()
     tifffile.imwrite(stream, array, **options)
-    return stream.getvalue()
-
-
-def png(array):
-    stream = BytesIO()
-    Image.fromarray(array).save(stream, "PNG")
     return stream.getvalue()
 
 

@@ -1,33 +1,21 @@
 """Small models in float64 and pictures for tests of tiles."""
 
 import numpy as np
-import torch
 
+import tiny
 import upscore
-from upscore import models
 from upscore.inference.engines.torch import TorchEngine
-from upscore.models.spec import STRIDES, Spec
 from upscore.rasters.raster import Window
 
-NAMES = ("ground", "cat", "dog")
-PALETTE = ((0, 0, 0), (200, 0, 0), (0, 0, 200))
-ARCHITECTURES = {stride: name for name, stride in STRIDES.items()}
+
+def spec_of(stride=8, encoder=tiny.ENCODER, width=16, **fields):
+    return tiny.spec(tiny.ARCHITECTURES[stride], encoder, width, **fields)
 
 
-def spec_of(stride, encoder="", width=16, ranges=None):
-    bands = 3 if ranges is None else len(ranges)
-    mean, std = (0.5,) * bands, (0.3,) * bands
-    return Spec(ARCHITECTURES[stride], encoder, width, NAMES, PALETTE, mean, std, ranges=ranges)
-
-
-def double(stride=8, encoder="test_efficientnet", width=16, ranges=None):
-    """A segmenter that computes in float64, with random weights."""
-    torch.manual_seed(0)
-    spec = spec_of(stride, encoder, width, ranges)
-    network = models.build(
-        spec.architecture, 3, encoder=encoder, width=width, bands=spec.bands or 3
-    )
-    return upscore.Segmenter(spec, TorchEngine(network.eval().double(), spec))
+def double(*arguments, **fields):
+    """A segmenter that computes in float64, with random weights; arguments as of `spec_of`."""
+    spec = spec_of(*arguments, **fields)
+    return upscore.Segmenter(spec, TorchEngine(tiny.network(spec).double(), spec))
 
 
 def picture(height, width, seed=0):

@@ -4,30 +4,27 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from pictures import NAMES, PALETTE, double, picture
+from pictures import double, picture
 
+import tiny
 import upscore
-from upscore import models
 from upscore.inference import context
 from upscore.inference.context import context_of
+from upscore.inference.engines import ENGINES
 from upscore.inference.shown import Held, Shown
 from upscore.models.checkpoint import read_checkpoint
 from upscore.models.graph_check import check_external_data
 from upscore.models.graph_cut import cut
-from upscore.models.spec import Spec
 
-ENGINES = ("onnxruntime", "openvino", "torch")
+pytestmark = pytest.mark.slow
+
 ENCODER, POOLINGS = "mobilenetv3_small_050", 10  # a gate, and squeeze-and-excitation
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("model")
-    network = models.build("fcn16s", 3, encoder=ENCODER, width=8).eval()
-    half = (0.5, 0.5, 0.5)
-    models.save(folder, network, Spec("fcn16s", ENCODER, 8, NAMES, PALETTE, half, half))
-    return folder
+    spec = tiny.spec("fcn16s", encoder=ENCODER, width=8)
+    return tiny.saved(tmp_path_factory.mktemp("model"), spec)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

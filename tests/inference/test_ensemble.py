@@ -1,39 +1,24 @@
 """Several models as one: their classes, sizes, strides and engines, and what loading them says."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from test_tta import NAMES, check_places, positions, segmenter
+from test_tta import check_places, positions, segmenter
 
+import tiny
 import upscore
-from upscore import models
 from upscore.errors import ArgumentError, CheckpointError
 from upscore.inference.ensemble import Ensemble
-from upscore.models.spec import Spec
 
-PALETTE = ((0, 0, 0), (200, 0, 0), (0, 0, 200))
-
-
-def saved(folder, architecture, names=NAMES, long_side=None):
-    torch.manual_seed(len(architecture) + (long_side or 0))
-    network = models.build(architecture, 3, encoder="test_efficientnet", width=8).eval()
-    mean = (0.5, 0.5, 0.5)
-    spec = Spec(architecture, "test_efficientnet", 8, names, PALETTE, mean, mean)
-    models.save(folder, network, replace(spec, long_side=long_side))
-    return folder
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
-    return [saved(root / "a", "fcn16s"), saved(root / "b", "fcn8s", long_side=96)]
-
-
-def photos(n, height, width):
-    return np.random.default_rng(height).integers(0, 256, (n, height, width, 3), np.uint8)
+    specs = tiny.spec("fcn16s"), tiny.spec(long_side=96)
+    return [tiny.saved(root / str(seed), spec, seed=seed) for seed, spec in enumerate(specs)]
 
 
 @pytest.mark.parametrize("sides", [(None, None), (200, None), (120, 300)])
@@ -70,7 +55,7 @@ def test_every_member_has_one_vote():
     spec = segmenter(8).spec
     sure = upscore.Segmenter(spec, Says(0, 3, 0))
     others = [upscore.Segmenter(spec, Says(1, 0, 0)) for _ in range(2)]
-    photo = photos(1, 40, 50)[0]
+    photo = tiny.batch(1, 40, 50)[0]
     assert (Ensemble([sure, *others]).labels(photo) == 1).all()
     # The mean of the scores would make this one win against any number of others.
     loud = upscore.Segmenter(spec, Says(0, 300, 0))
@@ -83,7 +68,7 @@ def test_every_member_has_one_vote():
 
 
 def test_a_list_is_an_ensemble(pair):
-    batch = photos(2, 70, 101)
+    batch = tiny.batch(2, 70, 101)
     together = upscore.load(pair)
     assert isinstance(together, upscore.Segmenter)
     assert together.engine.name == "onnxruntime"
@@ -101,7 +86,7 @@ def test_a_list_is_an_ensemble(pair):
 
 
 def test_its_engine_is_all_of_theirs(pair):
-    batch = photos(1, 64, 96)
+    batch = tiny.batch(1, 64, 96)
     mixed = Ensemble([upscore.load(pair[0], "torch"), upscore.load(pair[1], "onnxruntime")])
     assert mixed.engine.name == "torch + onnxruntime"
     scores = mixed.scores(batch)
@@ -127,14 +112,14 @@ def test_sizes_and_views_are_those_of_all(pair):
 
 
 def test_models_that_do_not_go_together_are_refused(pair, tmp_path):
-    names = (*NAMES[:2], "lake")
-    other = saved(tmp_path / "other", "fcn8s", names)
-    with pytest.raises(ArgumentError, match=r"other lacks zero and adds lake\n.*\n.*, lake\n"):
+    names = (*tiny.NAMES[:2], "lake")
+    other = tiny.saved(tmp_path / "other", tiny.spec(names=names))
+    with pytest.raises(ArgumentError, match=r"other lacks dog and adds lake\n.*\n.*, lake\n"):
         upscore.load([pair[0], other])
-    shuffled = saved(tmp_path / "shuffled", "fcn8s", NAMES[::-1])
+    shuffled = tiny.saved(tmp_path / "shuffled", tiny.spec(names=tiny.NAMES[::-1]))
     with pytest.raises(ArgumentError, match="shuffled has them in another order"):
         upscore.load([pair[0], pair[1], shuffled])
-    with pytest.raises(ArgumentError, match="model 2 lacks zero"):
+    with pytest.raises(ArgumentError, match="model 2 lacks dog"):
         Ensemble([upscore.load(pair[0]), upscore.load(other)])
     with pytest.raises(ArgumentError, match="an ensemble of no models"):
         upscore.load([])
@@ -143,7 +128,7 @@ def test_models_that_do_not_go_together_are_refused(pair, tmp_path):
 
 
 def test_prediction_and_evaluation_take_models_and_views(pair, tmp_path):
-    photo = photos(1, 50, 70)[0]
+    photo = tiny.batch(1, 50, 70)[0]
     expected = upscore.load(pair).with_tta("flip").labels(photo)
     predictor = upscore.Predictor(pair, tta=("flip",))
     np.testing.assert_array_equal(predictor(photo).labels, expected)
@@ -155,14 +140,14 @@ def test_prediction_and_evaluation_take_models_and_views(pair, tmp_path):
     for part, picture in (("images", photo), ("masks", expected)):
         (tmp_path / "val" / part).mkdir(parents=True)
         Image.fromarray(picture).save(tmp_path / "val" / part / "a.png")
-    (tmp_path / "classes.txt").write_text("\n".join(NAMES))
+    (tmp_path / "classes.txt").write_text("\n".join(tiny.NAMES))
     values = tmp_path / "scores.json"
     result = upscore.evaluate(tmp_path, pair, tta="flip", json_file=values, progress=False)
     assert result.scores.pixel_accuracy == 1
     assert result.model == f"{pair[0]}, {pair[1]}"
     protocol = json.loads(values.read_text())["protocol"]
     assert protocol["test_time_augmentation"] == "flip"
-    assert protocol["model"].startswith("fcn16s, test_efficientnet, width 8 + fcn8s")
+    assert protocol["model"].startswith("fcn16s, test_efficientnet, width 16 + fcn8s")
     assert protocol["resolution"].endswith(
         "left as they are or resized to a long side of 96 pixels"
     )

@@ -10,33 +10,21 @@ import pytest
 import torch
 from torch import nn
 
+import tiny
 import upscore
 from upscore import Segmenter, models
 from upscore.errors import ArgumentError, CheckpointError, ImageError
+from upscore.inference.engines import ENGINES
 from upscore.models.graph import FromPhotos, trace
-from upscore.models.spec import Spec
 
-NAMES = ("ground", "cat", "dog")
-PALETTE = ((0, 0, 0), (200, 0, 0), (0, 0, 200))
+pytestmark = pytest.mark.slow
+
 SIZES = [(1, 1, 1), (2, 7, 1), (1, 31, 65), (3, 64, 96), (1, 100, 333)]
-ENGINES = ("onnxruntime", "openvino", "torch")
-
-
-def saved(folder, architecture="fcn8s", encoder="test_efficientnet", width=16, dtype=None):
-    torch.manual_seed(0)
-    network = models.build(architecture, 3, encoder=encoder, width=width).eval()
-    spec = Spec(architecture, encoder, width, NAMES, PALETTE, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
-    models.save(folder, network, spec, dtype=dtype)
-    return folder
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return saved(tmp_path_factory.mktemp("model"))
-
-
-def photos(n, height, width):
-    return np.random.default_rng(height).integers(0, 256, (n, height, width, 3), np.uint8)
+    return tiny.saved(tmp_path_factory.mktemp("model"))
 
 
 def expected(model, batch):
@@ -50,7 +38,7 @@ def expected(model, batch):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_scores_are_those_of_the_network(model, engine, size):
-    batch = photos(*size)
+    batch = tiny.batch(*size)
     scores = np.asarray(upscore.load(model, engine).scores(batch))
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, expected(model, batch), rtol=1e-4, atol=1e-4)
@@ -59,7 +47,7 @@ def test_scores_are_those_of_the_network(model, engine, size):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_labels_of_a_batch_are_those_of_its_photos(model, engine):
     segmenter = upscore.load(model, engine).at(64)
-    batch = photos(3, 50, 80)[:, ::-1, ::-1]  # of any strides
+    batch = tiny.batch(3, 50, 80)[:, ::-1, ::-1]  # of any strides
     labels = segmenter.labels(batch)
     assert (labels.dtype, labels.shape) == (np.uint8, (3, 50, 80))
     for photo, one in zip(batch, labels, strict=True):
@@ -76,22 +64,22 @@ def test_labels_of_a_batch_are_those_of_its_photos(model, engine):
     ],
 )
 def test_the_graph_of_any_network_is_the_network(architecture, encoder, width, tmp_path):
-    saved(tmp_path, architecture, encoder, width)
-    batch = photos(2, 65, 40)
+    tiny.saved(tmp_path, tiny.spec(architecture, encoder, width))
+    batch = tiny.batch(2, 65, 40)
     scores = upscore.load(tmp_path, "onnxruntime").scores(batch)
     np.testing.assert_allclose(scores, expected(tmp_path, batch), rtol=1e-3, atol=1e-4)
 
 
 def test_half_precision_weights_are_read_by_the_graph(tmp_path):
-    saved(tmp_path, dtype=torch.float16)
-    batch = photos(1, 64, 64)
+    tiny.saved(tmp_path, dtype=torch.float16)
+    batch = tiny.batch(1, 64, 64)
     for engine in ENGINES:
         scores = np.asarray(upscore.load(tmp_path, engine).scores(batch))
         np.testing.assert_allclose(scores, expected(tmp_path, batch), rtol=1e-4, atol=1e-4)
 
 
 def test_bfloat16_is_close(model):
-    batch = photos(1, 64, 96)
+    batch = tiny.batch(1, 64, 96)
     scores = upscore.load(model, "openvino", precision="bfloat16").scores(batch)
     whole = expected(model, batch)
     assert np.abs(scores - whole).max() < 0.05 * np.abs(whole).max()
@@ -118,8 +106,8 @@ def without_graph(folder):
 
 
 def test_a_checkpoint_of_the_first_format_runs_with_torch_and_says_how_to_add_a_graph(tmp_path):
-    saved(tmp_path)
-    batch = photos(1, 40, 40)
+    tiny.saved(tmp_path)
+    batch = tiny.batch(1, 40, 40)
     scores = upscore.load(tmp_path, "torch").scores(batch)
     without_graph(tmp_path)
     with pytest.warns(UserWarning, match="--format checkpoint"):
@@ -157,7 +145,7 @@ def test_what_cannot_be_is_said(model):
 
 def test_a_photo_is_not_shown_at_a_size_that_no_memory_holds(model):
     segmenter = upscore.load(model)
-    wide = photos(1, 4, 1000)
+    wide = tiny.batch(1, 4, 1000)
     for larger in (segmenter.at(10**6), Segmenter(replace(segmenter.spec, zoom=1e3), None)):
         with pytest.raises(
             ImageError, match=r"at 1000000 x 4000 pixels, .* 400,000,000: .* 316227"
@@ -167,17 +155,17 @@ def test_a_photo_is_not_shown_at_a_size_that_no_memory_holds(model):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_files_that_do_not_belong_together_are_refused(engine, tmp_path):
-    path = saved(tmp_path) / "model.json"
+    path = tiny.saved(tmp_path) / "model.json"
     values = json.loads(path.read_text())
     values |= {"class_names": values["class_names"][:2], "palette": values["palette"][:2]}
     path.write_text(json.dumps(values))
     with pytest.raises(CheckpointError, match=r"together|does not hold"):
-        upscore.load(tmp_path, engine).labels(photos(1, 32, 32))
+        upscore.load(tmp_path, engine).labels(tiny.batch(1, 32, 32))
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_a_graph_that_a_runtime_refuses_is_a_checkpoint_error(engine, tmp_path):
-    values = json.loads((saved(tmp_path) / "model.json").read_text())
+    values = json.loads((tiny.saved(tmp_path) / "model.json").read_text())
     graph = next(tmp_path.glob("*.onnx"))
     nodes = onnx.load(graph, load_external_data=False)
     nodes.graph.node[0].op_type = "NoSuchThing"

@@ -14,6 +14,8 @@ from upscore.inference.ensemble import Ensemble
 from upscore.inference.tiles import tiles
 from upscore.rasters.raster import Window
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _no_picture_fits_one_call(monkeypatch):
@@ -116,7 +118,8 @@ def test_a_halo_one_step_too_small_fails(model, monkeypatch):
 
 
 def test_measurements_that_are_missing_stay_missing():
-    model = double(ranges=((0.0, 1000.0), (-5.0, 5.0)))
+    ranges = (0.0, 1000.0), (-5.0, 5.0)
+    model = double(ranges=ranges, mean=(0.5, 0.4), std=(0.2, 0.3))
     rng = np.random.default_rng(0)
     photo = (rng.random((210, 190, 2)) * (1000, 10) - (0, 5)).astype(np.float32)
     photo[50:90, 30:120] = np.nan

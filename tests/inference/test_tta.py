@@ -7,13 +7,12 @@ positions: so scores say where the network saw them.
 import numpy as np
 import pytest
 
+import tiny
 import upscore
 from upscore.errors import ArgumentError, ArgumentTypeError
 from upscore.inference.tta import augmentation
-from upscore.models.spec import STRIDES, Spec
 
 NAMES = ("along", "down", "zero")
-ARCHITECTURES = {stride: name for name, stride in STRIDES.items()}
 
 
 class Colours:
@@ -34,8 +33,7 @@ class Colours:
 
 
 def segmenter(stride, long_side=None):
-    palette, half = ((0, 0, 0), (9, 0, 0), (0, 9, 0)), (0.5,) * 3
-    spec = Spec(ARCHITECTURES[stride], "", 8, NAMES, palette, half, half, long_side=long_side)
+    spec = tiny.spec(tiny.ARCHITECTURES[stride], names=NAMES, long_side=long_side)
     return upscore.Segmenter(spec, Colours(stride))
 
 
@@ -51,7 +49,7 @@ def places(scores):
     return scores[:, 0] - scores[:, 2], scores[:, 1] - scores[:, 2]
 
 
-@pytest.mark.parametrize("stride", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("stride", sorted(tiny.ARCHITECTURES))
 @pytest.mark.parametrize("size", [(1, 1), (3, 7), (64, 96), (50, 97), (129, 250)])
 @pytest.mark.parametrize(("tta", "count"), [("flip", 2), ("flip-ud", 2), ("flip,flip-ud", 4)])
 def test_cells_of_mirror_images_are_those_of_the_photo(stride, size, tta, count):
@@ -72,7 +70,7 @@ def test_cells_of_mirror_images_are_those_of_the_photo(stride, size, tta, count)
         )
 
 
-@pytest.mark.parametrize("stride", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("stride", sorted(tiny.ARCHITECTURES))
 @pytest.mark.parametrize("long_side", [None, 160, 400])
 @pytest.mark.parametrize("scales", ["0.75/1/1.25", "0.5", "1/2", "0.6/1.7"])
 def test_scores_of_every_scale_name_their_place(stride, long_side, scales):

@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+import tiny
 from upscore import models
 from upscore.models.folding import fold_norms
+
+pytestmark = pytest.mark.slow
 
 ENCODERS = (
     "tf_efficientnet_lite0",
@@ -23,8 +26,7 @@ ENCODERS = (
 
 def shaken(name):
     """A network whose normalisation does something, in evaluation mode."""
-    torch.manual_seed(0)
-    network = models.build("fcn4s", 3, encoder=name, width=8).double().eval()
+    network = tiny.network(tiny.spec("fcn4s", encoder=name, width=8)).double()
     for norm in network.modules():
         if isinstance(norm, nn.BatchNorm2d):
             nn.init.uniform_(norm.weight, 0.5, 1.5)

@@ -9,33 +9,28 @@ import pytest
 import timm
 import torch
 
+import tiny
 from upscore import models
 from upscore.filters import bilinear_filter
-from upscore.models import CheckpointError, Spec
+from upscore.models import CheckpointError
 from upscore.models.encoder import Encoder
 from upscore.models.pretrained import PACKAGES, imagenet_weights
 
+pytestmark = pytest.mark.slow
+
 TINY = "test_resnet"
+SPEC = tiny.spec("fcn4s", TINY, width=8)
 
 
-FINE = "test_efficientnet"  # has features at a stride of 2
-
-
-def tiny(stride=4, classes=3, width=8, encoder=TINY):
-    torch.manual_seed(0)
-    return models.FCN(classes, stride, encoder=encoder, width=width).eval()
-
-
-def spec_of(width=8, classes=("a", "b", "c"), **card):
-    palette = tuple((i, 2 * i, 3 * i) for i in range(len(classes)))
-    half = (0.5, 0.5, 0.5)
-    return Spec("fcn4s", TINY, width, classes, palette, half, half, card)
+def network_of(stride=4, classes=3, width=8, encoder=TINY):
+    names = tiny.NAMES[:classes]
+    return tiny.network(tiny.spec(tiny.ARCHITECTURES[stride], encoder, width, names))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (31, 33), (33, 70), (64, 96)])
 @pytest.mark.parametrize("stride", [1, 2, 4, 8, 16, 32])
 def test_every_stage_answers_scores_of_its_stride(size, stride):
-    network = tiny(stride, encoder=FINE)
+    network = network_of(stride, encoder=tiny.ENCODER)
     images = torch.randn(2, 3, *size)
     with torch.inference_mode():
         stages = network.stages(images)
@@ -53,7 +48,7 @@ def test_every_stage_answers_scores_of_its_stride(size, stride):
 )
 @pytest.mark.parametrize("width", ["classes", 8])
 def test_any_encoder_and_either_width(encoder, width):
-    network = tiny(width=width, encoder=encoder).train()
+    network = network_of(width=width, encoder=encoder).train()
     scores = network(torch.randn(2, 3, 65, 97))
     assert scores.shape == (2, 3, 17, 25)
     scores.square().mean().backward()
@@ -68,11 +63,12 @@ def test_encoders_without_the_needed_pyramid_say_so():
 
 def test_an_encoder_that_takes_any_size_is_used_whatever_timm_says_of_it():
     assert timm.get_pretrained_cfg("swiftformer_xs").fixed_input_size
-    assert tiny(encoder="swiftformer_xs")(torch.randn(1, 3, 65, 97)).shape == (1, 3, 17, 25)
+    network = network_of(encoder="swiftformer_xs")
+    assert network(torch.randn(1, 3, 65, 97)).shape == (1, 3, 17, 25)
 
 
 def test_the_paper_form_upscores_each_class_bilinearly():
-    network = tiny(1, width="classes", encoder=FINE)
+    network = network_of(1, width="classes", encoder=tiny.ENCODER)
     for s in (16, 8, 4, 2, 1):
         weight = network.get_submodule(f"upscore_{s}").weight.detach()
         expected = torch.zeros(3, 3, 4, 4)
@@ -83,7 +79,7 @@ def test_the_paper_form_upscores_each_class_bilinearly():
 
 def test_stages_are_aligned_a_ramp_upscored_stays_the_same_ramp():
     """A map linear in the position goes over into itself, sampled twice as densely."""
-    network = tiny(1, width="classes", classes=1, encoder=FINE)
+    network = network_of(1, 1, width="classes", encoder=tiny.ENCODER)
     for s in (16, 8, 4, 2, 1):
         n = 6
         ramp = (torch.arange(n) + 0.5) * 2 * s  # the image positions that coarse cells stand for
@@ -96,7 +92,7 @@ def test_stages_are_aligned_a_ramp_upscored_stays_the_same_ramp():
 
 
 def test_scores_do_not_depend_on_the_batch():
-    network = tiny()
+    network = network_of()
     images = torch.randn(3, 3, 64, 64)
     with torch.inference_mode():
         together, alone = network(images), network(images[1:2])
@@ -189,13 +185,13 @@ def test_local_encoder_weights_are_loaded_and_wrong_ones_refused(tmp_path):
 
 def test_normalise_is_the_usual_expression():
     images = torch.randint(0, 256, (2, 3, 5, 7), dtype=torch.uint8)
-    spec = Spec("fcn4s", TINY, 8, ("a",), ((0, 0, 0),), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
-    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (spec.mean, spec.std))
-    torch.testing.assert_close(models.normalise(images, spec), (images / 255 - mean) / std)
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (SPEC.mean, SPEC.std))
+    torch.testing.assert_close(models.normalise(images, SPEC), (images / 255 - mean) / std)
 
 
 def test_checkpoint_round_trip(tmp_path):
-    network, spec = tiny(), spec_of(note="tuples and text")
+    spec = dataclasses.replace(SPEC, card={"note": "tuples and text"})
+    network = tiny.network(spec)
     models.save(tmp_path / "run" / "best", network, spec)
     loaded, again = models.load(tmp_path / "run")
     assert again == spec
@@ -206,9 +202,9 @@ def test_checkpoint_round_trip(tmp_path):
 
 
 def test_half_precision_checkpoint_and_replacement(tmp_path):
-    models.save(tmp_path, tiny(), spec_of())
+    tiny.saved(tmp_path, SPEC)
     whole = next(tmp_path.glob("*.safetensors")).stat().st_size
-    models.save(tmp_path, tiny(), spec_of(), dtype=torch.float16)
+    tiny.saved(tmp_path, SPEC, dtype=torch.float16)
     (half,) = tmp_path.glob("*.safetensors")  # the one before is gone
     assert half.stat().st_size < 0.6 * whole
     loaded, _ = models.load(tmp_path)
@@ -219,9 +215,9 @@ def test_saving_again_replaces_what_it_wrote_and_nothing_else(tmp_path):
     others = [tmp_path / "model-int8.onnx", tmp_path / "model-backup.safetensors"]
     for other in others:
         other.write_text("somebody's")
-    models.save(tmp_path, tiny(), spec_of())
+    tiny.saved(tmp_path, SPEC)
     first = {*tmp_path.iterdir()} - {*others}
-    models.save(tmp_path, tiny(), dataclasses.replace(spec_of(), mean=(0.1, 0.1, 0.1)))
+    tiny.saved(tmp_path, dataclasses.replace(SPEC, mean=(0.1, 0.1, 0.1)))
     second = {*tmp_path.iterdir()} - {*others}
     # The same weights and another graph, which never had the name of the one before.
     assert sorted(path.suffix for path in first ^ second) == [".onnx", ".onnx"]
@@ -230,11 +226,11 @@ def test_saving_again_replaces_what_it_wrote_and_nothing_else(tmp_path):
 
 def test_weights_are_kept_in_float32_or_float16(tmp_path):
     with pytest.raises(ValueError, match=r"float32 or float16, not torch\.bfloat16"):
-        models.save(tmp_path, tiny(), spec_of(), dtype=torch.bfloat16)
+        tiny.saved(tmp_path, SPEC, dtype=torch.bfloat16)
 
 
 def test_checkpoint_without_normalisation_counters_is_complete(tmp_path):
-    models.save(tmp_path, tiny(), spec_of())
+    tiny.saved(tmp_path, SPEC)
     state = models.load(tmp_path)[0].state_dict()
     assert any(name.endswith("running_var") for name in state)
 
@@ -277,7 +273,7 @@ BROKEN = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_broken_checkpoints_say_what_is_wrong(case, tmp_path):
     breaking, message = BROKEN[case]
-    models.save(tmp_path, tiny(), spec_of())
+    tiny.saved(tmp_path, SPEC)
     breaking(tmp_path)
     with pytest.raises(CheckpointError, match=message):
         models.load(tmp_path)
@@ -291,7 +287,7 @@ def test_no_checkpoint_there(tmp_path):
 def test_labels_of_the_fused_head_are_the_unfused_ones():
     import upscore
 
-    network = tiny()
+    network = network_of()
     images = torch.randn(1, 3, 45, 61)
     with torch.inference_mode():
         scores = network(images)

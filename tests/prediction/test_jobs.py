@@ -9,27 +9,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from upscore import Segmenter, images, load, models
+import tiny
+from upscore import Segmenter, images, load
 from upscore.errors import ArgumentError, RunError
 from upscore.kernels.threads import thread_count
 from upscore.prediction.batch import predict_files
 from upscore.prediction.workers import on_processes
 
-HALF = (0.5, 0.5, 0.5)
-SPEC = models.Spec("fcn4s", "", 8, ("dark", "light"), ((0, 0, 0), (9, 9, 9)), HALF, HALF)
+SPEC = tiny.halves(stride=4).spec
 
 
-class Deadly:
-    """Two classes, and the end of the process that shows it a photo that begins with pure red."""
+class Deadly(tiny.Halves):
+    """Ends the process that shows it a photo that begins with pure red."""
 
-    name = "deadly"
+    def __init__(self):
+        super().__init__(stride=4)
 
     def scores(self, photos):
         if tuple(photos[0, 0, 0]) == (255, 0, 0):
             os.kill(os.getpid(), signal.SIGKILL)
-        n, height, width, _ = photos.shape
-        score = photos.reshape(n, height // 4, 4, width // 4, 4, 3).mean((2, 4, 5)) - 127.5
-        return np.stack([-score, score], 1).astype(np.float32)
+        return super().scores(photos)
 
 
 class Unborn(Deadly):
@@ -46,6 +45,7 @@ class Cramped(Deadly):
         import resource
 
         held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        vars(self).update(state)
         resource.setrlimit(resource.RLIMIT_AS, (held + self.spare, held + self.spare))
 
 
@@ -53,6 +53,7 @@ class Idle(Deadly):
     """Ends its process a second after a photo; but one that begins with pure red waits for that."""
 
     def __init__(self, ended):
+        super().__init__()
         self.ended = ended
 
     def scores(self, photos):
@@ -98,9 +99,7 @@ def test_a_photo_too_large_for_memory_is_left_out(tmp_path):
     paths = write(tmp_path)
     large = tmp_path / "large.png"
     Image.new("1", (9_900, 9_900)).save(large)  # under the limit of pixels; 300 MB decoded
-    cramped = Cramped()
-    cramped.something = 1
-    options = {"model": Segmenter(SPEC, cramped)}
+    options = {"model": Segmenter(SPEC, Cramped())}
     named = [(path, path.stem) for path in (paths[0], large, *paths[1:])]
     found = dict(on_processes(named, tmp_path / "out", options, jobs=2, threads=1))
     assert [photo[1] for photo, record in found.items() if "error" in record] == ["large"]
@@ -117,9 +116,7 @@ def test_a_process_that_dies_without_a_photo_is_replaced(tmp_path):
 
 
 def test_a_process_that_cannot_start_ends_the_run(tmp_path):
-    unborn = Unborn()
-    unborn.something = 1
-    options = {"model": Segmenter(SPEC, unborn)}
+    options = {"model": Segmenter(SPEC, Unborn())}
     with pytest.raises(RunError, match=r"could not start \(3\)"):
         list(on_processes([(tmp_path / "a.png", "a")], tmp_path, options, jobs=1, threads=1))
 

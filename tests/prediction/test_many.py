@@ -7,10 +7,11 @@ from PIL import Image
 
 from upscore.prediction.batch import predict_files
 
+pytestmark = pytest.mark.slow
+
 COUNT = 10_000
 
 
-@pytest.mark.slow
 def test_ten_thousand_small_files(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)  # most of the time, and not the question
     photos, out = tmp_path / "photos", tmp_path / "out"

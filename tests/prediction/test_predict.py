@@ -9,44 +9,22 @@ import pytest
 import torch
 from PIL import Image
 
+import tiny
 from upscore import Predictor, Segmenter, definition, images, load, models
 from upscore.images import overlay
 from upscore.prediction.batch import predict_files
 
-NAMES = ("background", "cat", "dog")
-PALETTE = ((0, 0, 0), (200, 40, 0), (0, 0, 200))
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("model")
-    network = models.fcn8s(3, encoder="test_efficientnet", width=16)
-    half = (0.5, 0.5, 0.5)
-    models.save(
-        folder, network, models.Spec("fcn8s", "test_efficientnet", 16, NAMES, PALETTE, half, half)
-    )
-    return folder
+    return tiny.saved(tmp_path_factory.mktemp("model"))
 
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     coarse = np.random.default_rng(seed).integers(0, 255, (4, 5, 3), np.uint8)
     return np.array(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
-
-
-class Halves:
-    """Scores of two classes: brighter or darker than the middle, averaged over 4 x 4 pixels."""
-
-    name = "halves"
-
-    def __init__(self):
-        self.seen = []
-
-    def scores(self, photos):
-        n, height, width, _ = photos.shape
-        self.seen.append((height, width))
-        score = photos.reshape(n, height // 4, 4, width // 4, 4, 3).mean((2, 4, 5)) - 127.5
-        return np.stack([-score, score], 1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (333, 517), (32, 64)])
@@ -70,7 +48,7 @@ def test_any_size_gives_labels_of_that_size(model, size, tmp_path):
     with Image.open(labels) as image:
         assert image.mode == "P"
         np.testing.assert_array_equal(np.asarray(image), prediction.labels)
-        assert image.getpalette()[:9] == [c for colour in PALETTE for c in colour]
+        assert image.getpalette()[:9] == [c for colour in tiny.PALETTE[:3] for c in colour]
     with Image.open(picture) as image:
         assert image.width >= size[1]
         assert image.height > size[0]  # the legend
@@ -109,11 +87,10 @@ def test_arrays_that_are_no_photo_are_refused(model, wrong):
 def test_shrinking_keeps_edges_in_place(long_side):
     pixels = np.zeros((150, 400, 3), np.uint8)
     pixels[60:, 120:] = 255
-    engine, half = Halves(), (0.5,) * 3
-    spec = models.Spec("fcn4s", "", 8, ("dark", "light"), PALETTE[:2], half, half)
-    labels = Segmenter(spec, engine).at(long_side).labels(pixels)
+    model = tiny.halves(stride=4)
+    labels = model.at(long_side).labels(pixels)
     shown = long_side or 400
-    assert max(engine.seen[0]) == shown + -shown % 32
+    assert max(model.engine.seen[0]) == shown + -shown % 32
     assert labels.shape == (150, 400)
     columns, rows = np.flatnonzero(labels[120]), np.flatnonzero(labels[:, 300])
     assert abs(int(columns[0]) - 120) <= 4
@@ -121,15 +98,12 @@ def test_shrinking_keeps_edges_in_place(long_side):
     assert len(columns) == 400 - columns[0]
 
 
-def test_a_model_says_to_what_size_photos_are_shrunk(model, tmp_path):
-    network, spec = models.load(model)
-    models.save(tmp_path, network, dataclasses.replace(spec, long_side=96))
+def test_a_model_says_to_what_size_photos_are_shrunk(tmp_path):
+    tiny.saved(tmp_path, tiny.spec(long_side=96))
     for given, expected in (("trained", 96), (64, 64), (None, 200)):
-        spec, engine = Predictor(tmp_path, long_side=given).segmenter.spec, Halves()
-        two = {"class_names": NAMES[:2], "palette": PALETTE[:2]}  # as many as Halves scores
-        predictor = Predictor(
-            Segmenter(dataclasses.replace(spec, architecture="fcn4s", **two), engine)
-        )
+        spec, engine = Predictor(tmp_path, long_side=given).segmenter.spec, tiny.Halves(8)
+        two = {"class_names": spec.class_names[:2], "palette": spec.palette[:2]}  # of Halves
+        predictor = Predictor(Segmenter(dataclasses.replace(spec, **two), engine))
         assert predictor(np.zeros((130, 200, 3), np.uint8)).labels.shape == (130, 200)
         assert max(engine.seen[0]) == expected + -expected % 32
 
@@ -196,7 +170,7 @@ def test_bad_files_are_reported_and_the_rest_goes_on(model, tmp_path):
     assert set(good["seconds"]) == {"read", "label", "write"}
     labels = np.asarray(Image.open(out / good["labels"]))
     for name, share in good["areas"].items():
-        assert good["pixels"][name] == (labels == NAMES.index(name)).sum()
+        assert good["pixels"][name] == (labels == tiny.NAMES.index(name)).sum()
         assert share == pytest.approx(good["pixels"][name] / 1200)
     everything = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
     assert everything == [
@@ -307,7 +281,7 @@ def test_blend_tints_all_but_black_and_draws_contours():
     labels = np.zeros((3, 6), np.uint8)
     labels[:, 3:5] = 1
     labels[:, 5] = 255
-    mixed = overlay.blend(pixels, labels, PALETTE, alpha=0.25)
+    mixed = overlay.blend(pixels, labels, tiny.PALETTE, alpha=0.25)
     assert mixed[0].tolist() == [
         *([[100, 100, 100]] * 2),
         [255, 255, 255],

@@ -19,6 +19,8 @@ from upscore.prediction.remote import (
     result_name,
 )
 
+pytestmark = pytest.mark.slow
+
 DRIVER = (
     "import sys; from upscore.prediction.ray import predict_rows\n"
     "predict_rows([sys.argv[1]], sys.argv[2], 'bundled', address=sys.argv[3])"
@@ -195,6 +197,7 @@ def test_deadly_files_are_left_out_and_the_rest_goes_on(cluster, rows, tmp_path,
     assert set(outputs(tmp_path / "out")) == {one["labels"] for one in status.values()}
 
 
+@pytest.mark.release
 def test_actors_that_cannot_start_end_the_run(cluster, rows, tmp_path, monkeypatch):
     from upscore.prediction import ray as engine
 
@@ -204,6 +207,7 @@ def test_actors_that_cannot_start_end_the_run(cluster, rows, tmp_path, monkeypat
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray Data's, of its own settings
+@pytest.mark.release
 def test_a_dataset_of_ray(cluster, rows, tmp_path):
     pytest.importorskip("pyarrow")
     import ray.data
@@ -216,6 +220,7 @@ def test_a_dataset_of_ray(cluster, rows, tmp_path):
     assert len(list((tmp_path / "labels").iterdir())) == 3
 
 
+@pytest.mark.release
 def test_a_driver_that_was_killed_is_run_again(cluster, manifest, alone, rows, tmp_path):
     from upscore.prediction import ray as engine
 

@@ -13,6 +13,8 @@ from upscore import load
 from upscore.prediction.batch import predict_files
 from upscore.prediction.manifest import Manifest
 
+pytestmark = pytest.mark.slow
+
 RUN = (
     "import sys; from upscore.prediction.batch import predict_files\n"
     "predict_files([sys.argv[1]], sys.argv[2], progress=False)"

@@ -10,30 +10,19 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from upscore import Segmenter, cli, images, models
+import tiny
+from upscore import Segmenter, cli, images
 from upscore.errors import ArgumentError, ImageError, UnsupportedError
 from upscore.prediction.video.predict import predict_video, predict_videos
 
+pytestmark = pytest.mark.slow
+
 av = pytest.importorskip("av")
-HALF = (0.5, 0.5, 0.5)
-PALETTE = ((0, 0, 0), (200, 40, 0))
-
-
-class Halves:
-    """Scores of two classes: brighter or darker than the middle, averaged over 8 x 8 pixels."""
-
-    name = "halves"
-
-    def scores(self, photos):
-        n, height, width, _ = photos.shape
-        grey = photos.mean(axis=3).reshape(n, height // 8, 8, width // 8, 8).mean(axis=(2, 4))
-        return np.stack([128 - grey, grey - 128], axis=1).astype(np.float32)
 
 
 @pytest.fixture
 def segmenter():
-    spec = models.Spec("fcn8s", "test_efficientnet", 16, ("dark", "light"), PALETTE, HALF, HALF)
-    return Segmenter(spec, Halves())
+    return tiny.halves(stride=8)
 
 
 def picture(number, width, height):
@@ -166,7 +155,7 @@ def test_pictures_without_a_decoder_are_an_error_of_that_video(tmp_path, segment
 
 def test_names_of_classes_are_quoted_in_the_table(tmp_path, segmenter):
     names = ('a "dark", one', "light\nand more")
-    model = Segmenter(dataclasses.replace(segmenter.spec, class_names=names), Halves())
+    model = Segmenter(dataclasses.replace(segmenter.spec, class_names=names), segmenter.engine)
     predict(clip(tmp_path / "a.mp4", stamps=range(2)), tmp_path, model)
     with (tmp_path / "areas/a.csv").open(newline="") as file:
         heading, *rows = csv.reader(file)
@@ -177,10 +166,10 @@ def test_names_of_classes_are_quoted_in_the_table(tmp_path, segmenter):
 MEMORY = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
-from test_video import HALF, PALETTE, Halves, Segmenter, models, predict_video
-spec = models.Spec("fcn8s", "test_efficientnet", 16, ("dark", "light"), PALETTE, HALF, HALF)
+import tiny
+from upscore.prediction.video.predict import predict_video
 for path in sys.argv[2:]:
-    found = predict_video(path, "out", Segmenter(spec, Halves()), labels="video", progress=False)
+    found = predict_video(path, "out", tiny.halves(stride=8), labels="video", progress=False)
     print(found["labelled"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
 """
 
@@ -189,7 +178,7 @@ for path in sys.argv[2:]:
 def test_memory_does_not_grow_with_the_number_of_frames(tmp_path):
     size = {"size": (320, 240), "sound": True}
     paths = [clip(tmp_path / f"{n}.mp4", stamps=range(n), **size) for n in (60, 500)]
-    command = [sys.executable, "-c", MEMORY, str(Path(__file__).parent), *map(str, paths)]
+    command = [sys.executable, "-c", MEMORY, str(Path(tiny.__file__).parent), *map(str, paths)]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     (few, small), (many, large) = (map(int, line.split()) for line in ran.stdout.splitlines())
@@ -281,7 +270,7 @@ def test_measurements_are_refused(tmp_path, segmenter):
         segmenter.spec, mean=(0.0,) * 4, std=(1.0,) * 4, ranges=((0.0, 1.0),) * 4
     )
     with pytest.raises(UnsupportedError, match="4 bands"):
-        predict(tmp_path / "a.mp4", tmp_path, Segmenter(spec, Halves()))
+        predict(tmp_path / "a.mp4", tmp_path, Segmenter(spec, segmenter.engine))
 
 
 def test_one_bad_file_does_not_stop_the_others(tmp_path, segmenter):

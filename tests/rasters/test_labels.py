@@ -20,6 +20,8 @@ from upscore.images.overlay import VOID_COLOUR
 from upscore.rasters.labels import percent, write_confidence, write_labels
 from upscore.rasters.raster import Georeference, Window
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["background", "wood & <water>", "straße"]
 COLOURS = [(0, 0, 0), (0, 90, 0), (90, 1, 2)]
 CLASSES = {"class_names": NAMES, "palette": COLOURS}
@@ -224,7 +226,9 @@ def writing(path, height, width, limit=0):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("size", [(20_000, 20_000), (1024, 200_000)])
+@pytest.mark.parametrize(
+    "size", [pytest.param((20_000, 20_000), marks=pytest.mark.release), (1024, 200_000)]
+)
 def test_memory_is_bounded_by_windows(tmp_path, size):
     """Of pictures of 400 and 200 MB; the process takes 60 MB before it begins."""
     output, _ = writing(tmp_path / "a.tif", *size).communicate()

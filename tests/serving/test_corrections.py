@@ -7,13 +7,10 @@ import pytest
 from PIL import Image
 
 import upscore.data
+from tiny import png
 from upscore import images
 
-
-def png(values):
-    stream = io.BytesIO()
-    Image.fromarray(values).save(stream, "png")
-    return stream.getvalue()
+pytestmark = pytest.mark.slow
 
 
 def save(server, photo, labels):

@@ -1,6 +1,5 @@
 """Clients that send too much, too slowly, too often, or leave: the server goes on."""
 
-import io
 import re
 import socket
 import struct
@@ -13,7 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+
+import tiny
+
+pytestmark = pytest.mark.slow
 
 KILO = 1 << 10
 
@@ -105,6 +107,7 @@ def test_trailers_without_end_are_cut_off(server, photos):
     labels(server, photos["cat"])
 
 
+@pytest.mark.release
 def test_a_client_that_reads_nothing_is_dropped(serve, photos):
     """Its answer is larger than what the system keeps for it."""
     server = serve("--deadline", "60")
@@ -220,9 +223,7 @@ def test_200_clients_that_leave(server, photos):
 def noisy(seed, size=(60, 80)):
     """A photo that differs from all others."""
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "png")
-    return stream.getvalue()
+    return tiny.png(pixels)
 
 
 def test_an_overflowing_queue_loses_and_doubles_nothing(serve):

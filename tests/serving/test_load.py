@@ -9,8 +9,9 @@ from PIL import Image
 
 from upscore import images
 
+pytestmark = pytest.mark.slow
+
 MUTATED = 3000
-REQUESTS = 10_000
 SIZES = ((32, 32), (40, 56), (64, 48), (17, 90))
 
 
@@ -66,8 +67,8 @@ def test_mutated_photos_are_labelled_or_refused(server):
     assert "Traceback" not in server.log
 
 
-@pytest.mark.slow
-def test_ten_thousand_requests_of_mixed_sizes_in_flat_memory(server):
+@pytest.mark.parametrize("count", [2000, pytest.param(10_000, marks=pytest.mark.release)])
+def test_thousands_of_requests_of_mixed_sizes_in_flat_memory(server, count):
     rng = np.random.default_rng(0)
     photos = [
         encoded(rng.integers(0, 256, (*SIZES[i % len(SIZES)], 3), np.uint8), "PNG")
@@ -82,9 +83,9 @@ def test_ten_thousand_requests_of_mixed_sizes_in_flat_memory(server):
             wrong.append((i, answer.status_code))
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(ask, range(REQUESTS // 5)))
+        list(pool.map(ask, range(count // 5)))
         warm = server.memory
-        list(pool.map(ask, range(REQUESTS - REQUESTS // 5)))
+        list(pool.map(ask, range(count - count // 5)))
     assert not wrong
     assert server.memory < warm + (40 << 20)
 

@@ -14,14 +14,16 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from skimage.measure import label as regions
 
+import tiny
 import upscore
 from upscore import models
 from upscore.images.bundled import samples
 from upscore.rasters.polygons import outlines
+
+pytestmark = pytest.mark.slow
 
 pytest.importorskip("fastapi", reason="needs pip install 'upscore[serve]'")
 CAT = samples()["cat"]
@@ -77,20 +79,9 @@ PASTE = """([text, name, type]) => {
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that has learned nothing, of the bundled model's classes."""
-    torch.manual_seed(0)
     bundled = models.read_checkpoint("bundled").spec
-    spec = models.Spec(
-        architecture="fcn4s",
-        encoder=models.DEFAULT_ENCODER,
-        width=8,
-        class_names=bundled.class_names,
-        palette=bundled.palette,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-    )
-    folder = tmp_path_factory.mktemp("models") / "other"
-    models.save(folder, models.fcn4s(len(bundled.class_names), width=8), spec)
-    return folder
+    spec = tiny.spec(names=bundled.class_names, palette=bundled.palette)
+    return tiny.saved(tmp_path_factory.mktemp("models") / "other", spec)
 
 
 def started(names: list[str], **options: Any) -> tuple[subprocess.Popen[str], str]:
@@ -577,7 +568,7 @@ def test_the_token_and_a_server_that_has_gone(browser: Any, tmp_path: Path) -> N
     stranger.context.close()
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_training_from_the_page(page: Any, corrections: Path, tmp_path: Path) -> None:
     cat = Image.open(CAT).convert("RGB")
     for i in range(4):

@@ -1,21 +1,16 @@
 """Fine-tuning from the page's button: trained, compared, swapped, stopped."""
 
-import io
 import time
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from tiny import png
 from upscore import images
 
+pytestmark = pytest.mark.slow
+
 SHEEP = 5
-
-
-def png(values):
-    stream = io.BytesIO()
-    Image.fromarray(values).save(stream, "png")
-    return stream.getvalue()
 
 
 def correct(server, photos, count):
@@ -59,7 +54,7 @@ def test_wishes_that_cannot_be(server, wish):
     assert server.client.post("/v1/tuning", params=wish).status_code == 422
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_loop_of_predict_correct_and_train(serve, photos):
     server = serve()
     correct(server, photos, 6)
@@ -80,7 +75,6 @@ def test_the_loop_of_predict_correct_and_train(serve, photos):
     assert server.client.post("/v1/segment", content=photos["cat"]).content != old
 
 
-@pytest.mark.slow
 def test_it_can_be_stopped(serve, photos):
     server = serve()
     correct(server, photos, 4)

@@ -12,10 +12,12 @@ from contextlib import suppress
 import psutil
 import pytest
 import torch
-from test_train import make_photos
 from training_worker import TINY
 
+import tiny
 from upscore.models.weights import write_tensors
+
+pytestmark = pytest.mark.slow
 
 STEPS = 12
 SECONDS = 300  # that no process here may take, on a busy machine either
@@ -80,9 +82,7 @@ def nodes(tmp_path_factory):
     """Two machines' own copies of the same data."""
     folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
     for folder in folders:
-        make_photos(folder / "photos" / "train", 4, void=8)
-        make_photos(folder / "photos" / "val", 3)
-        (folder / "photos" / "classes.txt").write_text("ground\ndisc\nsquare\n")
+        tiny.data_set(folder / "photos", train=4, val=3, void=8)
     return folders
 
 
@@ -121,7 +121,6 @@ def weights(folders):
     ]
 
 
-@pytest.mark.slow
 def test_a_lost_machine_gets_the_run_from_the_other(nodes):
     lost, left = runs = [node / "killed" for node in nodes]
     folders = ("{}/whole", "{}/killed")

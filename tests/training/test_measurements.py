@@ -16,6 +16,8 @@ from upscore.errors import ArgumentError, DataError, ImageError
 from upscore.inference.ensemble import Ensemble
 from upscore.prediction.batch import predict_files
 
+pytestmark = pytest.mark.slow
+
 SIZE = 64
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 from rich.console import Console
-from test_train import make_photos
 from training_worker import TINY
 
+import tiny
 import upscore
 from upscore import data, images
 from upscore.errors import DataError, RunError
@@ -21,6 +21,8 @@ from upscore.training.rates import find_rate, steepest
 from upscore.training.recipe import Recipe
 from upscore.training.run import Run
 from upscore.training.timing import seconds_of
+
+pytestmark = pytest.mark.slow
 
 SMALL = {
     name: getattr(TINY, name)
@@ -32,9 +34,7 @@ SMALL = {
 def folder(tmp_path_factory):
     """Photos to learn from and to test on, but none to validate on."""
     root = tmp_path_factory.mktemp("plan")
-    make_photos(root / "train", 10)
-    make_photos(root / "test", 3)
-    (root / "classes.txt").write_text("ground\ndisc\nsquare\n")
+    tiny.data_set(root, train=10, test=3)
     return root
 
 
@@ -51,7 +51,7 @@ def test_photos_are_held_out_of_train_alone(folder):
 def with_val(folder, root):
     """A copy of the folder with six photos to validate on."""
     shutil.copytree(folder, root)
-    make_photos(root / "val", 6)
+    tiny.discs(root / "val", 6)
     for i in range(6):  # other names than those of train
         for part in ("images", "masks"):
             (root / "val" / part / f"{i}.png").rename(root / "val" / part / f"v{i}.png")
@@ -91,8 +91,7 @@ def on_the_ground(path, side, kind=1):
 
 
 def test_the_ground_that_photos_were_taken_at_is_kept(tmp_path):
-    make_photos(tmp_path / "train", 5)
-    (tmp_path / "classes.txt").write_text("ground\ndisc\nsquare\n")
+    tiny.data_set(tmp_path, train=5)
     photos = tmp_path / "train" / "images"
     found = []
     for i, side in enumerate((0.5, 0.25, 2.0)):
@@ -236,7 +235,7 @@ def test_an_evaluation_scores_what_was_held_out(folder, tmp_path):
         assert set(upscore.evaluate(root, out, progress=False).image_names) == held
     # Data with a val of their own are scored on that.
     shutil.copytree(folder, tmp_path / "other")
-    make_photos(tmp_path / "other" / "val", 3)
+    tiny.discs(tmp_path / "other" / "val", 3)
     assert len(upscore.evaluate(tmp_path / "other", out, progress=False).image_names) == 3
 
 
@@ -307,7 +306,7 @@ def test_an_undivided_folder_is_divided_by_groups(folder, tmp_path):
 
 def test_group_by_needs_something_to_divide(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "data")
-    make_photos(tmp_path / "data" / "val", 3)
+    tiny.discs(tmp_path / "data" / "val", 3)
     with pytest.raises(ValueError, match="has its own val"):
         upscore.plan(tmp_path / "data", group_by="x", **SMALL)
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+import tiny
 from upscore.evaluation.metrics import scores
-from upscore.models import Spec
 from upscore.training.sizes import FACTORS, best_size
 
-SPEC = Spec("fcn4s", "e", 8, ("a", "b"), ((0, 0, 0), (1, 1, 1)), (0.5,) * 3, (0.5,) * 3, {}, 400)
+SPEC = tiny.spec(long_side=400)
 
 
 def scored(spec, table):

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from training_worker import TINY
 
+import tiny
 import upscore
 from upscore import data, models
 from upscore.data.masks import Decoder
@@ -38,33 +38,16 @@ from upscore.training.recipe import RECIPES, Recipe
 from upscore.training.run import RunError
 from upscore.training.train import _averaged, fit
 
+pytestmark = pytest.mark.slow
+
 WORKER = Path(__file__).with_name("training_worker.py")
-
-
-def make_photos(folder, count, size=64, *, void=0):
-    """Photos of a bright disc or square on noise, and masks: 0 ground, 1 disc, 2 square."""
-    rng = np.random.default_rng(count)
-    rows, columns = np.mgrid[:size, :size]
-    for part in ("images", "masks"):
-        (folder / part).mkdir(parents=True)
-    for i in range(count):
-        y, x = rng.integers(20, size - 20, 2)
-        disc = np.hypot(rows - y, columns - x) < 15
-        square = np.maximum(abs(rows - y), abs(columns - x)) < 13
-        mask = np.where(disc, 1, 0) if i % 2 else np.where(square, 2, 0)
-        colours = np.array([[60, 60, 60], [230, 40, 40], [40, 60, 230]])
-        photo = np.clip(colours[mask] + rng.normal(0, 12, (size, size, 3)), 0, 255)
-        mask[: void * (i % 4)] = 255  # another share of every photo
-        Image.fromarray(photo.astype(np.uint8)).save(folder / "images" / f"{i}.png")
-        Image.fromarray(mask.astype(np.uint8)).save(folder / "masks" / f"{i}.png")
+SPEC = tiny.spec("fcn4s", TINY.encoder, TINY.width)
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     root = tmp_path_factory.mktemp("photos")
-    make_photos(root / "train", 4, void=8)
-    make_photos(root / "val", 3)
-    (root / "classes.txt").write_text("ground\ndisc\nsquare\n")
+    tiny.data_set(root, train=4, val=3, void=8)
     return root
 
 
@@ -178,6 +161,7 @@ def test_two_processes_take_the_gradients_of_one(photos, tmp_path):
     assert worst > 1e-2 * float(scale)  # without the all-reduce this test would fail
 
 
+@pytest.mark.release
 def test_processes_share_a_planned_batch_and_speak_once(photos, tmp_path):
     start = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=3", "--standalone")
     names = ("encoder", "width", "pretrained", "frozen_norm", "crop", "precision")
@@ -263,13 +247,9 @@ def test_rare_photos_are_shown_more_often(found):
 
 def test_a_run_can_go_on_from_a_model(tmp_path):
     """Everything that fits is taken over; layers of another number of classes are new."""
-    torch.manual_seed(1)
-    trained = models.build("fcn4s", 3, encoder=TINY.encoder, width=8)
-    half = (0.5,) * 3
-    spec = models.Spec("fcn4s", TINY.encoder, 8, ("a", "b", "c"), ((0, 0, 0),) * 3, half, half)
-    models.save(tmp_path / "model", trained, spec)
+    tiny.saved(tmp_path / "model", SPEC, seed=1)
     recipe = dataclasses.replace(TINY, pretrained=str(tmp_path / "model"))
-    theirs = trained.state_dict()
+    theirs = tiny.network(SPEC, seed=1).state_dict()
     same = build_network(recipe, 3).state_dict()
     assert all(torch.equal(same[name], value) for name, value in theirs.items())
     other = build_network(recipe, 5).state_dict()
@@ -355,10 +335,8 @@ def test_objective_is_the_plain_composition():
     """Sum over pixels of all stages' losses, against interpolate and cross_entropy."""
     torch.manual_seed(0)
     network = build_network(TINY, 3)
-    half = (0.5,) * 3
-    spec = models.Spec("fcn4s", TINY.encoder, 8, ("a", "b", "c"), ((0, 0, 0),) * 3, half, half)
     weights = torch.tensor([1.0, 2.0, 3.0])
-    objective = Objective(network, TINY, Normalise(spec), weights).eval()
+    objective = Objective(network, TINY, Normalise(SPEC), weights).eval()
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     target = torch.randint(0, 3, (2, 64, 64), dtype=torch.uint8)
     target[0, :40] = 255
@@ -372,7 +350,7 @@ def test_objective_is_the_plain_composition():
             reduction="sum",
         )
         for s, scores in zip(
-            network.strides, network.stages(models.normalise(images, spec)), strict=True
+            network.strides, network.stages(models.normalise(images, SPEC)), strict=True
         )
     ]
     expected = losses[-1] + TINY.auxiliary * sum(losses[:-1])
@@ -486,6 +464,7 @@ def test_a_disk_that_is_nearly_full_is_said_at_once(tmp_path, found, monkeypatch
         fit(TINY, *found, tmp_path / "run", workers=0)
 
 
+@pytest.mark.release
 def test_a_disk_that_fills_up_leaves_the_last_good_state(tmp_path, photos):
     """A file size limit stands in for the full disk: writes fail in the middle of a file."""
     work(photos, tmp_path / "run", 1)

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import tifffile
 
+import tiny
 import upscore
 import upscore.images
 from upscore.inference.tiles import Tiles
-from upscore.models.spec import Spec
 
 rasterio = pytest.importorskip("rasterio")
 zarr = pytest.importorskip("zarr")
@@ -24,6 +24,8 @@ from upscore.prediction.scenes.photo import RasterPhoto  # noqa: E402
 from upscore.prediction.scenes.predict import predict_scenes  # noqa: E402
 from upscore.prediction.scenes.scene import _changed  # noqa: E402
 from upscore.rasters.raster import Window  # noqa: E402
+
+pytestmark = pytest.mark.slow
 
 UTM = {"crs": "EPSG:32633", "transform": rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)}
 CAT = upscore.images.read(upscore.images.samples()["cat"])
@@ -66,8 +68,7 @@ class Dark(Bright):
 def bright():
     colours = ((0, 0, 0), (128, 128, 128), (255, 255, 255))
     names = ("dark", "middling", "bright")
-    spec = Spec("fcn8s", "none", 1, names, colours, (0.5,) * 3, (0.5,) * 3)
-    return upscore.Segmenter(spec, Bright())
+    return upscore.Segmenter(tiny.spec(names=names, palette=colours), Bright())
 
 
 @pytest.fixture
@@ -220,6 +221,7 @@ def unfinished(path, out, *options, **named):
             predict_scenes([path], out, *options, progress=False, **named)
 
 
+@pytest.mark.release
 def test_windows_are_taken_up_whatever_memory_is_free(tmp_path, capsys, monkeypatch):
     path = write(tmp_path / "cat.tif", CAT)
     unfinished(path, tmp_path / "out", tile=512)
@@ -307,8 +309,9 @@ print(int(status.split("VmHWM:")[1].split()[0]) >> 10)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of memory")
-def test_a_picture_far_larger_than_memory(tmp_path):
-    side, path = 60_000, tmp_path / "large.tif"
+@pytest.mark.parametrize("side", [30_000, pytest.param(60_000, marks=pytest.mark.release)])
+def test_a_picture_larger_than_memory(side, tmp_path):
+    path = tmp_path / "large.tif"
     shape = {"height": side, "width": side, "count": 3, "dtype": "uint8", "nodata": 0}
     tiled = {"tiled": True, "sparse_ok": True, "compress": "deflate", "bigtiff": "yes"}
     cat = np.maximum(CAT, 1).transpose(2, 0, 1)
