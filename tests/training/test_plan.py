@@ -125,6 +125,16 @@ def test_a_time_sets_the_steps(folder, monkeypatch):
     assert "too short" in hasty.reasons["steps"]
 
 
+@pytest.mark.parametrize(("once", "seconds"), [(50.0, 110), (2.0, 60)])
+def test_compiling_kernels_does_not_count(folder, monkeypatch, once, seconds):
+    """Here it is only said to have taken so long: a run gets that time on top of its own."""
+    monkeypatch.setattr(timing, "measure", lambda *_: timing.Timing(0.5, 0.0, once))
+    made = upscore.plan(folder, time="1m", **SMALL)
+    steps = 0.9 * (seconds - length.AROUND) / (length.CAUTION * 0.5)
+    assert made.recipe.steps == pytest.approx(steps, rel=0.1)
+    assert ("50 s of compiling kernels" in made.reasons["steps"]) == (once == 50.0)
+
+
 def test_validations_take_a_tenth_of_the_time_at_most(folder, monkeypatch):
     """With a step as long as the labelling of a photo, 2 photos and a sheet of 2 take 4 steps."""
     survey = data.survey(data.find(folder))
