@@ -3,12 +3,12 @@
 import importlib.util
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import tiny
 
@@ -62,7 +62,9 @@ def test_the_session_of_those_who_have_photos(tmp_path, launch):
     pytest.importorskip("accelerate", reason="needs pip install upscore[train]")
     pytest.importorskip("fastapi", reason="needs pip install upscore[serve]")
     tiny.discs(tmp_path / "photos", 8)
-    shutil.copytree(tmp_path / "photos" / "images", tmp_path / "holiday")
+    (tmp_path / "holiday").mkdir()
+    for photo in (tmp_path / "photos" / "images").iterdir():
+        Image.open(photo).convert("RGB").save(tmp_path / "holiday" / f"{photo.stem}.jpg")
     check, train, evaluate, predict, serve = (shlex.split(line, comments=True) for line in COMMANDS)
     time = train.index("--time")
     train[time : time + 2] = QUICK.split()
@@ -73,7 +75,7 @@ def test_the_session_of_those_who_have_photos(tmp_path, launch):
     assert (tmp_path / "runs/mine/report/report.html").exists()
     assert len(list((tmp_path / "labelled/labels").iterdir())) == 8
     server = launch(tmp_path, *(word for word in serve[2:] if word != "--open"))
-    answer = server.client.post("/v1/segment", content=(tmp_path / "holiday/0.png").read_bytes())
+    answer = server.client.post("/v1/segment", content=(tmp_path / "holiday/0.jpg").read_bytes())
     server.close()
     assert answer.status_code == 200
 
