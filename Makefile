@@ -20,7 +20,7 @@ test: .venv/.test browser
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --dist loadfile
 
-# Two minutes on two cores once the kernels are compiled, which the first run does.
+# While you work: without the slow tests. The first run also compiles all kernels.
 test-fast: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/pytest -n auto -m "not slow and not release"
