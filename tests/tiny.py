@@ -57,7 +57,7 @@ def network(spec=SPEC, seed=0):
     """The network that a spec describes, in evaluation mode."""
     import torch  # here: processes that only need an engine start faster without it
 
-    from upscore.models.fcn import build_for
+    from upscore.models.architectures import build_for
 
     torch.manual_seed(seed)
     return build_for(spec).eval()

@@ -6,7 +6,7 @@ Importing this module needs NumPy alone; every public name is loaded when it is 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from upscore.errors import MissingPackageError
+from upscore.errors import MissingPackageError, extra_of
 from upscore.version import __version__
 
 if TYPE_CHECKING:
@@ -69,12 +69,6 @@ _HOME = {
 _MODULES = {"compat", "data", "definition", "filters", "geometry", "images", "models", "nn"}
 
 __all__ = ["__version__", *sorted(_HOME)]
-
-
-def extra_of(name: str) -> str:
-    """The extra that brings the packages of a public name, or of the command of that name."""
-    own = {"evaluate": "evaluate", "export": "export", "serve": "serve"}
-    return own.get(name, "train" if name in ("plan", "train") else "predict")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 import sys
 
-from upscore import extra_of
+from upscore.errors import extra_of
 
 
 def main() -> None:

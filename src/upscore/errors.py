@@ -5,7 +5,7 @@
 
 
 class UpscoreError(Exception):
-    """Something that the caller can mend; the message says what is wrong and what was expected."""
+    """Something that the caller can fix; the message says what is wrong and what was expected."""
 
 
 class ArgumentError(UpscoreError, ValueError):
@@ -81,6 +81,19 @@ class MismatchError(UpscoreError, ValueError):
 
 class OutputError(UpscoreError, OSError):
     """A result that cannot be written: names the file and the system's reason."""
+
+
+def extra_of(name: str) -> str:
+    """Return the extra that installs what a public name or a command needs.
+
+    Args:
+        name: of `upscore.NAME`, or of the command `upscore NAME`.
+
+    Returns:
+        The extra's name, such as "train".
+    """
+    own = {"evaluate": "evaluate", "export": "export", "serve": "serve"}
+    return own.get(name, "train" if name in ("plan", "train") else "predict")
 
 
 def message_of(error: Exception, file: object) -> str:

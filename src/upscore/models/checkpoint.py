@@ -40,7 +40,7 @@ class Checkpoint(NamedTuple):
     folder: Path
     spec: Spec
     weights: Path
-    graph: Path | None  # None for a checkpoint of format 1
+    graph: Path | None
 
 
 def read_checkpoint(source: str | Path = "bundled") -> Checkpoint:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from upscore.errors import MissingPackageError
-from upscore.models.fcn import build_for
+from upscore.models.architectures import build_for
 from upscore.models.normalisation import Normalise
 from upscore.models.spec import COARSEST, Spec
 

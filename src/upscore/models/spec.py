@@ -81,14 +81,7 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
     if values.keys() != expected:
         missing, extra = expected - values.keys(), values.keys() - expected
         raise ArgumentError(f"missing fields {sorted(missing)}, unknown fields {sorted(extra)}")
-    names = _items(values, "class_names", str)
-    _expect(1 <= len(names) <= MOST_CLASSES, "class_names", names, f"1 to {MOST_CLASSES} names")
-    _expect(len(set(names)) == len(names), "class_names", names, "names that differ")
-    palette = _items(values, "palette", list)
-    for colour in palette:
-        whole = len(colour) == 3 and all(_whole(c, 0, 255) for c in colour)
-        _expect(whole, "palette", colour, "three whole numbers from 0 to 255")
-    _expect(len(palette) == len(names), "palette", palette, f"{len(names)} colours, one a class")
+    names, palette = _classes(values)
     ranges = _ranges(values)
     bands = 3 if ranges is None else len(ranges)
     for name, least in (("mean", -1e6), ("std", 1e-6)):
@@ -113,18 +106,13 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
     # timm would take other text for the address of a model to fetch.
     good = isinstance(encoder, str) and re.fullmatch(r"\w[\w.-]*", encoder) is not None
     _expect(good, "encoder", encoder, "the name of a timm model")
-    _expect(isinstance(card, dict), "card", card, "an object")
-    mapping = card.get("mapping")
-    _expect(mapping is None or _is_mapping(mapping), "card.mapping", mapping, "names of classes")
-    held_out = card.get("held_out", [])
-    good = isinstance(held_out, list | tuple) and all(isinstance(name, str) for name in held_out)
-    _expect(good, "card.held_out", held_out, "names of photos")
+    _check_card(card)
     return Spec(
         architecture=architecture,
         encoder=encoder,
         width=width,
-        class_names=tuple(names),
-        palette=tuple((r, g, b) for r, g, b in palette),
+        class_names=names,
+        palette=palette,
         mean=tuple(map(float, values["mean"])),
         std=tuple(map(float, values["std"])),
         card=card,
@@ -133,6 +121,34 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
         ranges=ranges,
         resolution=None if resolution is None else float(resolution),
     )
+
+
+def _classes(values: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
+    """The names of the classes, and a colour for each."""
+    names = _items(values, "class_names", str)
+    _expect(1 <= len(names) <= MOST_CLASSES, "class_names", names, f"1 to {MOST_CLASSES} names")
+    _expect(len(set(names)) == len(names), "class_names", names, "names that differ")
+    palette = _items(values, "palette", list)
+    for colour in palette:
+        whole = len(colour) == 3 and all(_whole(c, 0, 255) for c in colour)
+        _expect(whole, "palette", colour, "three whole numbers from 0 to 255")
+    _expect(len(palette) == len(names), "palette", palette, f"{len(names)} colours, one a class")
+    return tuple(names), tuple((r, g, b) for r, g, b in palette)
+
+
+def _check_card(card: Any) -> None:
+    """Raise ArgumentError where what evaluation reads of the card is not what it should be."""
+    _expect(isinstance(card, dict), "card", card, "an object")
+    mapping = card.get("mapping")
+    _expect(mapping is None or _is_mapping(mapping), "card.mapping", mapping, "names of classes")
+    for name, kind in (
+        ("held_out", "names of photos"),
+        ("digests", "hashes of photos"),
+        ("allow", "kinds of problems"),
+    ):
+        found = card.get(name, [])
+        good = isinstance(found, list | tuple) and all(isinstance(item, str) for item in found)
+        _expect(good, f"card.{name}", found, kind)
 
 
 def _ranges(values: Mapping[str, Any]) -> tuple[tuple[float, float], ...] | None:

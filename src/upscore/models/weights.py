@@ -14,6 +14,7 @@ from torch import Tensor
 
 from upscore.errors import ArgumentError, CheckpointError
 from upscore.io.atomic import make_folder, write_bytes, write_json
+from upscore.models.architectures import build_for
 from upscore.models.checkpoint import (
     FORMAT,
     MAX_BYTES,
@@ -24,7 +25,7 @@ from upscore.models.checkpoint import (
     tensors_name,
     verified,
 )
-from upscore.models.fcn import FCN, build_for
+from upscore.models.fcn import FCN
 from upscore.models.graph import graph_of
 from upscore.models.spec import Spec
 
