@@ -1,5 +1,7 @@
 """Checks: every way to spoil a data set is reported by file, with what to do."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -92,8 +94,8 @@ def spoil_by_blurring_binary(root):
     (root / "classes.txt").write_text("a\nb\n")
     for i in range(4):
         mask(root / f"train/masks/t{i}.png", (ids(i) > 0) * np.uint8(255))
-    blurred = Image.fromarray((ids() > 0) * np.uint8(255)).resize((100, 80), 2).resize((50, 40), 2)
-    mask(root / "train/masks/t0.png", blurred)
+    small = Image.fromarray((ids() > 0) * np.uint8(255)).resize((10, 8), 2)
+    mask(root / "train/masks/t0.png", small.resize((50, 40), 2))
     return [("t0.png", "blurred")]
 
 
@@ -157,23 +159,38 @@ def test_the_same_photo_in_two_splits(sound):
     problems = check(sound, against=[data.find(sound, "val")])
     assert kinds(problems) == [("t2.png", "duplicate")]
     assert "'val'" in problems[0].message
+    assert check(sound, against=[data.find(sound, "val")], allow=["duplicate"]) == []
 
 
 def test_kinds_can_be_allowed(sound):
     spoil_binary(sound)
     assert check(sound, allow=["binary"]) == []
-    with pytest.raises(
-        ValueError, match="no kind of problem \\['blurry'\\]; expected of empty split"
-    ):
+    with pytest.raises(ValueError, match="no such kind of problem: blurry; you can allow no partn"):
         check(sound, allow=["blurry"])
 
 
-def test_masks_saved_as_jpeg(sound):
-    (sound / "classes.txt").write_text("a\nb\n")
+@pytest.mark.parametrize("kind", ["empty split", "unreadable", "sizes differ", "no such class"])
+def test_kinds_that_no_reader_gets_past_cannot_be_allowed(sound, kind):
+    with pytest.raises(ValueError, match=f"{kind}.* cannot be allowed, .*; you can allow no part"):
+        check(sound, allow=["blurred", kind])
+
+
+def test_a_shape_that_breaks_when_it_is_drawn_cannot_be_allowed(tmp_path):
+    photo(tmp_path / "a.png", SHAPE)
+    shape = {"label": "a", "shape_type": "mask", "points": [[0, 0], [1, 1]], "mask": "no picture"}
+    file = {"imagePath": "a.png", "imageHeight": 40, "imageWidth": 50, "shapes": [shape]}
+    (tmp_path / "a.json").write_text(json.dumps(file))
+    found = data.find(tmp_path, "all")
+    assert found.problems == ()
+    assert kinds(data.check(found, allow=["bad shape"])) == [("a.json", "bad shape")]
+
+
+def test_ids_saved_as_jpeg(sound):
+    (sound / "classes.txt").write_text("\n".join(map(str, range(41))))
     for i in range(4):
         (sound / f"train/masks/t{i}.png").unlink()
-        mask(sound / f"train/masks/t{i}.jpg", (ids(i) > 0) * np.uint8(255))
-    problems = check(sound)
+        mask(sound / f"train/masks/t{i}.jpg", ids(i) * np.uint8(20))
+    problems = check(sound, allow=["blurred"])
     assert [problem.file.name for problem in problems] == [f"t{i}.jpg" for i in range(4)]
     assert all("as PNG" in problem.remedy for problem in problems)
 
@@ -193,7 +210,8 @@ def test_a_huge_mask_is_refused_by_its_header(sound):
     Image.new("1", (20_000, 20_000)).save(sound / "train/masks/t1.png")
     problems = check(sound)
     assert kinds(problems) == [("t1.png", "unreadable")]
-    assert "20000 x 20000" in problems[0].message
+    assert problems[0].message == "20000 x 20000 pixels, more than the limit of 100,000,000"
+    assert "cut or shrink" in problems[0].remedy
 
 
 def test_thin_structures_and_nearest_resizing_are_not_blur(sound):

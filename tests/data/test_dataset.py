@@ -112,6 +112,26 @@ def test_voc(tmp_path):
     assert (found.read(0)[1] == IDS).all()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "two.jpg",
+        "/JPEGImages/two.jpg /SegmentationClassAug/two.png",
+        "./JPEGImages/two.jpg",
+        "two.jpg two.png",
+    ],
+)
+def test_voc_lists_of_files_and_paths(tmp_path, line):
+    voc(tmp_path)
+    (tmp_path / "ImageSets/Segmentation/train.txt").write_text(f"{line}\n/elsewhere/three.jpg\n")
+    (tmp_path / "ImageSets/Segmentation/._train.txt").write_bytes(b"\x80")  # of a Mac's zip
+    found = data.find(tmp_path)
+    assert data.splits(tmp_path) == ("train", "val")
+    assert names(found) == ["two"]
+    [problem] = found.problems
+    assert (problem.file.name, problem.kind) == ("three", "missing")
+
+
 def test_camvid_void_lies_above_the_classes(tmp_path):
     for split in ("train", "val"):
         photo(tmp_path / split / "x.png")
@@ -135,7 +155,7 @@ def test_the_layout_can_be_named(tmp_path):
     assert data.find(tmp_path, layout="voc").layout == "voc"
     with pytest.raises(data.DataError, match="expected\n  camvid: train/"):
         data.find(tmp_path, layout="camvid")
-    with pytest.raises(ValueError, match="layout 'tiles' is not one of folders, voc, camvid"):
+    with pytest.raises(ValueError, match="layout 'tiles' is not one of ade20k, folders, voc"):
         data.find(tmp_path, layout="tiles")
 
 
@@ -143,7 +163,9 @@ def test_errors_say_what_was_found(tmp_path):
     with pytest.raises(data.DataError, match="nowhere: no such folder"):
         data.find(tmp_path / "nowhere")
     (tmp_path / "pictures").mkdir()
-    with pytest.raises(data.DataError, match=r"found pictures; expected\n  folders: images/"):
+    with pytest.raises(
+        data.DataError, match=r"found pictures; expected\n(.*\n)*  folders: images/"
+    ):
         data.find(tmp_path)
     voc(tmp_path / "VOC2012")
     with pytest.raises(data.DataError, match=r"did you mean .*VOC2012\?"):
@@ -177,6 +199,9 @@ def test_without_a_class_list_all_splits_have_the_classes_that_the_ids_tell(tmp_
     assert not data.find(tmp_path).hint
 
 
+NO_IDS = "the values in the masks look like no ids"
+
+
 def blurred(tmp_path):
     coarse = np.random.default_rng(0).integers(0, 3, (8, 8)).astype(np.uint8) * np.uint8(20)
     image = Image.fromarray(coarse).resize((50, 40), Image.Resampling.BILINEAR)
@@ -196,10 +221,23 @@ def lossy(tmp_path):
     mask(tmp_path / "train" / "masks" / "a.jpg", np.array([[0, 1, 2]] * 2, np.uint8))
 
 
-@pytest.mark.parametrize("make", [blurred, large, nothing, lossy])
-def test_masks_whose_ids_tell_no_classes_need_a_class_list(tmp_path, make):
+def coloured(tmp_path):
+    pair(tmp_path / "train", "a", np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (blurred, NO_IDS),
+        (large, NO_IDS),
+        (nothing, NO_IDS),
+        (lossy, "the masks are JPEG files"),
+        (coloured, "the masks hold colours, so a line is `name R G B`"),
+    ],
+)
+def test_masks_whose_ids_tell_no_classes_need_a_class_list(tmp_path, make, why):
     make(tmp_path)
-    with pytest.raises(data.DataError, match=r"no class names; write .*classes\.txt"):
+    with pytest.raises(data.DataError, match=rf"no class names; write .*classes\.txt.*{why}"):
         data.find(tmp_path)
 
 
@@ -266,7 +304,7 @@ def test_binary(tmp_path):
     named = data.find(tmp_path, "all", class_names=("skin", "lesion"))
     assert (named.class_names, named.decoder.encoding) == (("skin", "lesion"), "binary")
     assert data.find(tmp_path, "all", class_names=AB, encoding="index").read(0)[1][1, 1] == 255
-    with pytest.raises(data.DataError, match="two classes, but 3 are named"):
+    with pytest.raises(data.DataError, match="two classes, and 3 named"):
         data.find(tmp_path, "all", class_names=ABC, encoding="binary")
 
 

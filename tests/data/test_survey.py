@@ -41,6 +41,21 @@ def test_a_turned_photo_has_the_size_that_is_seen(sound):
     assert found.sizes[1].tolist() == [40, 50]
 
 
+@pytest.mark.parametrize(
+    ("orientation", "size", "noted"),
+    [(1, (50, 40), False), (3, (50, 40), True), (2, (50, 40), True), (6, (40, 50), False)],
+)
+def test_a_turn_that_no_size_shows_is_noted(sound, orientation, size, noted):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    (sound / "train/images/t1.png").unlink()
+    Image.new("RGB", size).save(sound / "train/images/t1.jpg", exif=exif)
+    found = data.survey(data.find(sound))
+    assert not found.problems
+    assert len(found.notes) == noted
+    assert all("turned or mirrored by their EXIF data, such as t1.jpg" in n for n in found.notes)
+
+
 def test_every_file_is_opened_exactly_once(sound, monkeypatch):
     opened = Counter()
     plain = images.decode.stream_of

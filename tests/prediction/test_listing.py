@@ -26,7 +26,8 @@ def found(given, folder, *suffixes):
 
 
 def test_folders_are_searched_for_what_is_read_there(folder):
-    assert found(folder, folder) == ["a.jpg", "a.tif", "below/b.PNG", "h.zarr/0/i.png"]
+    read = ["a.jpg", "a.tif", "below/b.PNG", "h.zarr/0/i.png"]
+    assert found(folder, folder) == [*read, "c.jp2"]  # for the reader to say what to do
     pictures = [
         "a.jpg",
         "a.tif",
@@ -39,6 +40,13 @@ def test_folders_are_searched_for_what_is_read_there(folder):
     ]
     assert found(folder, folder, SUFFIXES) == pictures
     assert found(folder, folder, VIDEO_SUFFIXES) == ["f.mp4"]
+
+
+def test_photos_that_are_not_read_are_passed_on_where_they_are_not_converted(tmp_path):
+    for name in ("a.HEIC", "a.jpg", "b.heic", "c.jfif", "c.mp4"):
+        (tmp_path / name).touch()
+    assert found(tmp_path, tmp_path) == ["a.jpg", "c.jfif", "b.heic"]
+    assert found(tmp_path, tmp_path, VIDEO_SUFFIXES) == ["c.mp4"]
 
 
 def test_an_array_is_a_picture_wherever_it_is_named(folder):

@@ -20,13 +20,14 @@ from upscore.data.classes import (
     read_classes,
     voc_colour,
 )
-from upscore.data.layouts.layout import Classes, as_they_are
+from upscore.data.layouts.layout import Classes, Listing, as_they_are
 from upscore.data.layouts.patterns import Patterns
 from upscore.data.masks import ENCODINGS, UNKNOWN, Decoder, recognise
-from upscore.data.problems import Problem
+from upscore.data.problems import Problem, report
 from upscore.data.sample import Sample
 from upscore.data.unnamed import names_by_ids
 from upscore.errors import ArgumentError, DataError, ImageError
+from upscore.images.decode import JPEG_SUFFIXES
 
 _SHOWN = 8  # class names in a sentence
 _LOOKED_AT = 16  # photos from which their kind is recognised
@@ -141,7 +142,7 @@ def splits(
     """Return the splits of a folder, train, val and test first.
 
     Those called training, valid, validation, dev or testing have the usual names. What is not
-    divided, such as `images/` + `masks/`, has "train", "val" (a tenth, chosen by the stems' hash,
+    divided, such as `images/` + `masks/`, has "train", "val" (a tenth, chosen by the names' hash,
     the same every time) and "all".
 
     Args:
@@ -189,14 +190,14 @@ def find(
             `root/classes.txt`, else the layout's own, else those that the ids tell.
         encoding: how mask files store classes: "index", "colour" or "binary"; recognised if not
             given.
-        skip: what to leave out: stems, file names or paths.
+        skip: what to leave out: names of samples, stems, file names or paths.
 
     Returns:
         A `Dataset`.
 
     Raises:
         DataError: a folder, split, annotation file, class list or mapping is not there or cannot
-            be used.
+            be used; no photo has a mask, and nothing names the classes.
         ArgumentError: no such layout or encoding, or arguments that do not go together.
 
     Examples:
@@ -213,9 +214,13 @@ def find(
     names, colours = _known_classes(root, classes, class_names)
     # Where nothing names the classes, the masks of all splits tell them: the same for each split.
     telling = samples if names else _without(leave, root, found.samples())
+    if not telling and not names:
+        if samples:
+            raise DataError(f"{root}: all photos are to be skipped")
+        raise _no_pairs(root, listing)
     encoding = _encoding(telling, names, colours, encoding)
     by_ids = names_by_ids([s.mask for s in telling]) if not names and encoding == "index" else None
-    names = _names_for(encoding, names or by_ids, root)
+    names = _names_for(encoding, names or by_ids, root, telling)
     kept = _without(leave, root, samples)
     problems = [*listing.problems, *_unknown_labels(samples, names)]
     colours = colours or _colours_for(classes, names)
@@ -321,7 +326,7 @@ def _unknown_labels(samples: Iterable[Sample], names: Sequence[str]) -> list[Pro
 
 def _without(leave: Set[str], root: Path, samples: Iterable[Sample]) -> list[Sample]:
     """The samples that a skip list does not name."""
-    return [s for s in samples if leave.isdisjoint(_called(root, s.image, s.at_fault))]
+    return [s for s in samples if leave.isdisjoint({s.name, *_called(root, s.image, s.at_fault)})]
 
 
 def _called(root: Path, *files: Path) -> set[str]:
@@ -347,18 +352,35 @@ def _known_classes(
     return tuple(class_names), None
 
 
-def _names_for(encoding: str, names: tuple[str, ...] | None, root: Path) -> tuple[str, ...]:
+def _no_pairs(root: Path, listing: Listing) -> DataError:
+    """That there is nothing to read, and why: no photo of any split has a mask."""
+    found = [f"{root}: no photo has a mask ({listing.source})"]
+    found += [report(listing.problems, 3)] if listing.problems else []
+    found += [f"if masks are called by another rule, {layouts.BY_PATTERNS}"]
+    return DataError("\n".join(found))
+
+
+def _names_for(
+    encoding: str, names: tuple[str, ...] | None, root: Path, samples: Sequence[Sample]
+) -> tuple[str, ...]:
     """The class names, once it is known how masks are stored; a DataError if they do not fit."""
     if names is None:
         if encoding != "binary":
-            raise DataError(
-                f"{root}: no class names; write {root / 'classes.txt'}, one name a line in the "
-                "order of the ids, or pass them as class_names"
-            )
+            raise DataError(f"{root}: {_unnamed(encoding, root / 'classes.txt', samples)}")
         return ("background", "foreground")
     if encoding == "binary" and len(names) != 2:
-        raise DataError(f"{root}: 0/255 masks have two classes, but {len(names)} are named")
+        raise DataError(f"{root}: 0/255 masks have two classes, and {len(names)} named")
     return names
+
+
+def _unnamed(encoding: str, file: Path, samples: Sequence[Sample]) -> str:
+    """Why no names could be made of the masks, and what to write."""
+    if encoding == "colour":
+        return f"no class names; write {file}: the masks hold colours, so a line is `name R G B`"
+    why = "the values in the masks look like no ids: they are blurred, above 63, or 0 alone"
+    if any(sample.mask.suffix.lower() in JPEG_SUFFIXES for sample in samples):
+        why = "the masks are JPEG files, which change ids: export them as PNG"
+    return f"no class names; write {file}, one name a line in the order of the ids ({why})"
 
 
 def _colours_for(classes: Classes, names: tuple[str, ...]) -> tuple[Colour, ...]:

@@ -11,19 +11,24 @@ from upscore.data.masks import Decoder, Pixels
 from upscore.data.measure import RAMP, ramp_share
 from upscore.data.problems import Problem
 from upscore.data.sample import Sample
-from upscore.errors import DataError, ImageError
+from upscore.errors import DataError, ImageError, SizeError
+from upscore.images.decode import JPEG_SUFFIXES
 
 _REMEDIES = {
     "index": "save one channel of ids that the class list has; 255 is void",
     "colour": "give each colour a class (`name R G B` in classes.txt), or correct the mask",
-    "binary": "write 0 and 255 only, or pass the encoding 'index' if the values are ids",
+    "binary": "write 0 and 255 only; if the values are ids, name each of them in classes.txt",
 }
 
 
 def unreadable(file: Path, error: ImageError) -> Problem:
     """A file that no decoder can read."""
     message = str(error).removeprefix(f"{file}: ")
-    return Problem(file, "unreadable", message, "replace the file, or skip it")
+    remedy = "replace the file, or skip it"
+    if isinstance(error, SizeError):  # its own remedies are for predictions
+        message = message.partition(";")[0]
+        remedy = "cut or shrink the photo and its mask alike, or skip them"
+    return Problem(file, "unreadable", message, remedy)
 
 
 def sizes_differ(sample: Sample, photo: Pixels, mask: Pixels) -> Iterator[Problem]:
@@ -54,12 +59,18 @@ def wrong_values(
         message = "only 0 and 255, among masks of class ids, where 255 is void"
         remedy = "write the class's id for 255; if 255 is void here, allow the kind 'binary'"
         yield Problem(file, "binary", message, remedy)
-    if (share := ramp_share(mask)) > RAMP:
+    binary = decoder.encoding == "binary"
+    # Soft edges of black and white are fine, where it is clear that they are nothing else.
+    share = ramp_share(mask) if no_class or not binary else 0.0
+    if share > RAMP and binary:
+        remedy = "if it is a mask, write 0 for what is below 128 and 255 for the rest"
+        yield Problem(file, "blurred", f"blurred, or no mask: {no_class}", remedy)
+    elif share > RAMP:
         message = f"blurred: {share:.0%} of the steps between classes are in-between values"
         remedy = "resize the original mask by the nearest pixel, or save it as PNG"
         yield Problem(file, "blurred", message, remedy)
     if no_class:
-        lossy = file.suffix.lower() in (".jpg", ".jpeg")
+        lossy = not binary and file.suffix.lower() in JPEG_SUFFIXES
         remedy = "save masks as PNG: JPEG alters them" if lossy else _REMEDIES[decoder.encoding]
         yield Problem(file, "no such class", str(no_class), remedy)
 
@@ -75,11 +86,12 @@ def duplicates(dataset: Dataset, against: Sequence[Dataset]) -> Iterable[Problem
     for sample in dataset.samples:
         photo = sample.image
         for split, other_photo in others.get(photo.stat().st_size, ()) if photo.is_file() else ():
-            if photo.samefile(other_photo) or _digest(photo) == _digest(other_photo):
+            if photo.samefile(other_photo) or digest(photo) == digest(other_photo):
                 message = f"the same photo is in {split!r}: {other_photo}"
                 yield Problem(photo, "duplicate", message, "keep it in one split alone")
 
 
-def _digest(path: Path) -> bytes:
+def digest(path: Path) -> bytes:
+    """A hash of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").digest()

@@ -17,6 +17,10 @@ from upscore.errors import DataError
 ENCODINGS = ("index", "colour", "binary")  # of mask files; those that are drawn are "shapes"
 UNKNOWN = 256  # stands for "no such id": one above all that 8 bits hold
 _LOOKED_AT = 16  # masks from which an encoding is recognised
+MOST_IDS = 64  # classes: masks with larger ids are mostly no ids, but grey pictures
+_CUT = 128  # of masks of black and white: class 1 from this value up
+_MOST_GREY = 0.05  # of a mask's pixels: with more of 64 to 191, it may hold something else
+_WHITE = (255, 255, 255)
 
 Pixels = NDArray[Any]
 
@@ -26,9 +30,9 @@ class Decoder:
     """How the masks of one data set are read.
 
     `encoding` is "index" (the pixel is the id), "colour" (the pixel's colour is looked up in
-    `colours`), "binary" (0 and 255 are ids 0 and 1) or "shapes" (drawn; a label's place in `labels`
-    is its id). `table` gives the class of each id 0..255: 0..C-1, 255 for void, 256 where there is
-    no such id.
+    `colours`), "binary" (0 and 255 are ids 0 and 1, and noise between them is cut at 128) or
+    "shapes" (drawn; a label's place in `labels` is its id). `table` gives the class of each id
+    0..255: 0..C-1, 255 for void, 256 where there is no such id.
     """
 
     encoding: str
@@ -49,7 +53,7 @@ class Decoder:
 
     def pixels(self, path: Path) -> Pixels:
         """A mask file's pixels: H x W ids, or H x W x 3 colours."""
-        return read_pixels(path, colour=self.encoding == "colour")
+        return read_pixels(path, self.encoding)
 
     def class_ids(self, pixels: Pixels) -> NDArray[np.uint8]:
         """The class of each pixel of a mask, 255 for void; a DataError if one of them has none."""
@@ -58,10 +62,12 @@ class Decoder:
         elif pixels.ndim == 3 or pixels.dtype.kind == "f":
             what = "colours" if pixels.ndim == 3 else "floating-point values"
             raise DataError(f"{what} where class ids were expected")
+        elif self.encoding == "binary":
+            ids = np.where(pixels < _CUT, 0, 1)
+            if not is_black_and_white(pixels):
+                ids[(pixels != 0) & (pixels != 255)] = UNKNOWN
         else:
             ids = np.where((pixels >= 0) & (pixels < UNKNOWN), pixels, UNKNOWN)
-            if self.encoding == "binary":
-                ids = np.select([pixels == 0, pixels == 255], [0, 1], UNKNOWN)
         classes = np.array((*self.table, UNKNOWN), np.uint16)[ids]
         wrong = classes == UNKNOWN
         if wrong.any():
@@ -72,13 +78,52 @@ class Decoder:
         return classes.astype(np.uint8)
 
 
-def read_pixels(path: Path, *, colour: bool = False) -> Pixels:
+def read_pixels(path: Path, encoding: str = "index") -> Pixels:
     """A mask file's pixels as they stand: H x W ids, or H x W x 3 colours where they differ.
 
-    A palette image gives its indices, unless `colour` asks for colours of every image.
+    A palette image gives its indices, unless colours are asked for, or black and white is.
     """
     with images.opened(path) as image:
-        return _rgb(image) if colour else _ids_or_rgb(image)
+        if encoding == "colour":
+            return _rgb(image)
+        return _ids_or_rgb(image.convert("L") if encoding == "binary" and _inks(image) else image)
+
+
+def is_black_and_white(pixels: Pixels) -> bool:
+    """Whether a mask is of 0 and 255, but for noise of JPEG files and for soft edges.
+
+    Such values lie on both sides of the middle, few are far from 0 and 255, and they form no
+    areas: ids (0 to N, with or without 255), a third grey and photos differ in one of these.
+
+    >>> [is_black_and_white(np.array([row])) for row in ([0, 3, 250, 255], [0, 1, 2, 255])]
+    [True, False]
+    """
+    between = (pixels != 0) & (pixels != 255)
+    values = pixels[between]
+    if not values.size:
+        return True
+    low, high = values.min(), values.max()
+    if low == high and values.size == pixels.size:  # what JPEG made of all black or all white
+        return bool(0 < low < 16 or 240 <= low < 255)
+    if low < 0 or high > 255 or high < _CUT or low >= _CUT:
+        return False
+    grey = np.count_nonzero((values >= 64) & (values < 192))
+    return bool(grey <= _MOST_GREY * pixels.size) and not _has_grey_areas(pixels)
+
+
+def _has_grey_areas(pixels: Pixels) -> bool:
+    """Whether most pixels far from 0 and 255 are as those to their right and below."""
+    y, x = np.nonzero((pixels[:-1, :-1] >= 16) & (pixels[:-1, :-1] < 240))
+    here = pixels[y, x]
+    right, below = (abs(here - there) <= 3 for there in (pixels[y, x + 1], pixels[y + 1, x]))
+    return 2 * int(np.count_nonzero(right & below)) > max(len(here), 16)
+
+
+def _inks(image: Image.Image) -> list[Colour]:
+    """The palette of an image, if it has no colours but black and white."""
+    values = (image.getpalette() or []) if image.mode == "P" else []
+    colours = list(zip(values[::3], values[1::3], values[2::3], strict=True))
+    return colours if set(colours) <= {(0, 0, 0), _WHITE} else []
 
 
 def _rgb(image: Image.Image) -> Pixels:
@@ -113,17 +158,17 @@ def recognise(
     """The encoding of a data set's masks, judged by some 16 of them, spread over the set.
 
     "colour": channels that differ, or more than one colour and all of them in `colours`, the list
-    in the class file. "binary": 0 and 255 where up to two classes are named, and no mask of ids.
-    Else "index".
+    in the class file. "binary": black and white where up to two classes are named, and no mask of
+    ids. Else "index".
     """
     step = max(1, len(masks) // _LOOKED_AT)
-    two = class_count in (None, 2)
-    seen: set[int] = set()
-    telling = 0
+    two = class_count in (None, 1, 2)
+    white = ids = grey = white_first = 0
     for path in (*masks[::step], *(m for i, m in enumerate(masks) if i % step and two)):
         try:
             with images.opened(path) as image:
-                pixels = _ids_or_rgb(image)
+                inks = _inks(image)
+                pixels = _ids_or_rgb(image.convert("L") if inks else image)
                 in_colour = _rgb(image) if colours and pixels.ndim == 2 else None
             if pixels.ndim == 3:
                 return "colour"
@@ -133,11 +178,16 @@ def recognise(
                     return "colour"
         except images.ImageError:
             continue  # the checks report it
-        seen.update(np.unique(pixels).tolist())
-        # Empty masks tell nothing of 1 against 255: look at more of them.
-        telling += bool(pixels.any())
-        if telling == _LOOKED_AT:
+        # Empty masks tell nothing of 1 against 255, nor do those of white alone: look at more.
+        if inks[:1] == [_WHITE]:
+            white_first += len(set(inks)) == 2  # 0 stands for white, as class 0
+        elif is_black_and_white(pixels):
+            white += bool(pixels.max() >= _CUT)
+        elif pixels.max(where=pixels < VOID, initial=0) < MOST_IDS:
+            ids += 1
+        else:
+            grey += 1
+        if white + ids + grey + white_first == _LOOKED_AT:
             break
-    between = seen - {0, 255}
-    blurred = class_count == 2 and max(between, default=0) > 1
-    return "binary" if two and 255 in seen and (blurred or not between) else "index"
+    clear = class_count is not None or grey <= white
+    return "binary" if two and white and not ids and clear else "index"

@@ -14,6 +14,7 @@ Floats = NDArray[np.float64]
 # in CamVid and VOC, also resized by the nearest pixel; at least 0.27 after bilinear or bicubic
 # resizing by 0.33 to 2.
 RAMP = 0.15
+GREY = 3.0  # of 255, that the bands of grey pictures differ by: those saved as JPEG by 1 or 2
 _FEWEST_RAMPS = 16  # below that many, a share says nothing
 
 _LOOKED_AT = 1536  # pixels along the longer side of a mask
@@ -27,6 +28,17 @@ def class_counts(mask: NDArray[np.uint8], classes: int) -> tuple[Counts, Counts]
         for part in (mask[:rows], mask[rows:])
     )
     return upper + lower, upper
+
+
+def has_colour(photo: NDArray[np.uint8]) -> bool:
+    """Whether the bands of a picture differ, by more than JPEG makes of grey.
+
+    >>> grey = np.full((2, 2, 3), 90, np.uint8)
+    >>> has_colour(grey), has_colour(grey + np.array([9, 0, 0], np.uint8))
+    (False, True)
+    """
+    some = photo[:: max(1, photo.shape[0] // 64), :: max(1, photo.shape[1] // 64)].astype(int)
+    return bool(np.ptp(some, axis=2).mean() > GREY)
 
 
 def thickness(mask: NDArray[np.uint8], classes: int) -> Floats:

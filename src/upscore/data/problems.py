@@ -8,6 +8,8 @@ PROBLEM_KINDS = (
     *("empty split", "no partner", "ambiguous", "missing", "unreadable", "sizes differ"),
     *("bad shape", "binary", "blurred", "no such class", "duplicate"),
 )
+# No reader gets past these, so that they cannot be allowed.
+FATAL_KINDS = ("empty split", "unreadable", "sizes differ", "no such class")
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from upscore.data.classes import VOID
-from upscore.data.masks import read_pixels
+from upscore.data.masks import MOST_IDS, read_pixels
 from upscore.data.measure import RAMP, ramp_share
 from upscore.errors import ImageError
+from upscore.images.decode import JPEG_SUFFIXES
 
-MOST = 64  # classes: masks with larger ids are mostly no ids, but grey pictures
 _BLUR_IN = 16  # masks that are looked at for blur
-_LOSSY = (".jpg", ".jpeg")  # ids come back altered
 
 Stamped = tuple[tuple[Path, int, int], ...]
 
@@ -25,19 +24,19 @@ def names_by_ids(masks: Sequence[Path]) -> tuple[str, ...] | None:
     """
     stats = [(path, path.stat()) for path in masks]
     largest = _largest_id(tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats))
-    return tuple(f"class_{i}" for i in range(largest + 1)) if 0 < largest < MOST else None
+    return tuple(f"class_{i}" for i in range(largest + 1)) if 0 < largest < MOST_IDS else None
 
 
 @lru_cache(maxsize=8)  # each split of a folder asks for the masks of all
 def _largest_id(stamped: Stamped) -> int:
     """The largest id in these mask files, 0 where their values are not to be taken for ids."""
     paths = [path for path, _, _ in stamped]
-    if not paths or any(path.suffix.lower() in _LOSSY for path in paths):
+    if not paths or any(path.suffix.lower() in JPEG_SUFFIXES for path in paths):
         return 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         largest = max(pool.map(_largest_in, paths))
         some = paths[:: -(-len(paths) // _BLUR_IN)]
-        blurred = sum(pool.map(_is_blurred, some)) if largest < MOST else 0
+        blurred = sum(pool.map(_is_blurred, some)) if largest < MOST_IDS else 0
     return largest if 2 * blurred <= len(some) else 0
 
 

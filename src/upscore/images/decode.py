@@ -20,8 +20,11 @@ Source = str | PathLike[str] | bytes
 
 # Pillow knows dozens more, which only widen the surface.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
-_TYPES = "jpg jpeg png webp tif tiff bmp gif ppm pgm pbm npy"
-SUFFIXES = frozenset(f".{name}" for name in _TYPES.split())
+JPEG_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif"))
+_TYPES = "png webp tif tiff bmp gif ppm pgm pbm npy"
+SUFFIXES = JPEG_SUFFIXES | {f".{name}" for name in _TYPES.split()}
+# Of photos that have to be converted first: where they lie, a message can say so.
+UNREAD_SUFFIXES = frozenset((".heic", ".heif", ".avif", ".jxl", ".jp2", ".tga"))
 MAX_PIXELS = 100_000_000
 
 _UPRIGHT = {
@@ -58,8 +61,14 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         >>> upscore.images.read(b"P6 2 1 255 " + bytes([255, 0, 0, 0, 0, 255])).tolist()
         [[[255, 0, 0], [0, 0, 255]]]
     """
+    return read_turned(source, max_pixels=max_pixels)[0]
+
+
+def read_turned(source: Source, *, max_pixels: int = MAX_PIXELS) -> tuple[NDArray[np.uint8], bool]:
+    """A photo as of `read`, and whether EXIF turned or mirrored it to an image of the same size."""
     with opened(source, max_pixels=max_pixels) as image:
-        return rgb(_upright(image))
+        upright = _upright(image)
+        return rgb(upright), upright is not image and upright.size == image.size
 
 
 def from_pillow(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -131,7 +140,7 @@ def named(source: Source) -> Iterator[None]:
 def bounded(width: int, height: int, max_pixels: int) -> None:
     """Raise ImageError for an image of no pixels or too many."""
     if width * height == 0:
-        raise ImageError(f"{width} x {height} pixels: nothing to see")
+        raise ImageError(f"{width} x {height} pixels; an image must have at least 1 x 1")
     if width * height > max_pixels:
         raise SizeError(
             f"{width} x {height} pixels, more than the limit of {max_pixels:,}; "

@@ -151,7 +151,7 @@ def predict_files(
     else:
         manifest = Manifest(out, _made_with(model, predictor, device, long_side), resume=resume)
         if manifest.stale:
-            console.print(f"{out}: made with another model or other options, all is done again")
+            console.print(f"{out}: made with another model or other options: starting over")
     found: dict[str, dict[str, Any]] = {}
     if resume and manifest is not None:
         done = ((name, manifest.finished(path, name)) for path, name in named)

@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from upscore import images
+from upscore.images.decode import UNREAD_SUFFIXES
 
 _ARRAY = ".zarr"  # a folder that is one picture
 
@@ -20,7 +21,8 @@ def named_photos(
 
     Folders are searched for files of these suffixes. A folder's photos are called by their place in
     it; a.jpg and a.png become a and a-2. What cannot be found is passed on as it is, for the reader
-    to report. Hidden files and what earlier runs wrote to `results` are no photos.
+    to report; so are photos in formats that nobody reads, after the others. Hidden files and what
+    earlier runs wrote to `results` are no photos.
     """
     return _named(_found(paths, results, suffixes))
 
@@ -34,7 +36,7 @@ def _found(
     for given in paths:
         path = Path(given)
         if path.is_dir() and not _is_array(path, suffixes):
-            files = [p for p in sorted(_inside(path, suffixes)) if _is_new(p, results)]
+            files = [p for p in _in_order(path, suffixes) if _is_new(p, results)]
             pairs = [(p, p.relative_to(path)) for p in files]
         else:
             matches = [] if path.exists() else sorted(glob.glob(str(given), recursive=True))
@@ -44,6 +46,22 @@ def _found(
             if (whole := photo.resolve()) not in seen:
                 seen.add(whole)
                 yield photo, name
+
+
+def _in_order(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """The photos in a folder; then those in formats that are not read and lie there alone.
+
+    a.heic beside a.jpg has been converted. Where no photos are asked for, but videos, none are.
+    """
+    others = UNREAD_SUFFIXES.difference(suffixes) if set(suffixes) >= images.SUFFIXES else ()
+    found = sorted(_inside(folder, {*suffixes, *others}))
+    read = [path for path in found if path.suffix.lower() not in others]
+    converted = {path.with_suffix("") for path in read}
+    return read + [
+        path
+        for path in found
+        if path.suffix.lower() in others and path.with_suffix("") not in converted
+    ]
 
 
 def _inside(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
@@ -63,7 +81,7 @@ def _is_array(path: Path, suffixes: Collection[str]) -> bool:
 
 
 def _is_new(path: Path, results: set[Path]) -> bool:
-    """Whether a file is none that an earlier run wrote."""
+    """Whether no earlier run wrote this file."""
     return results.isdisjoint(path.resolve().parents)
 
 

@@ -200,6 +200,20 @@ def test_photos_and_annotations_that_miss_each_other(root):
     ]
 
 
+def test_photos_of_one_stem_in_two_folders(root):
+    for name in ("p1/001.jpg", "p2/001.jpg"):
+        photo(root / "train2017" / name)
+    listed = content()
+    listed["images"] = [
+        {"id": i, "file_name": f"{folder}/001.jpg", "height": H, "width": W}
+        for i, folder in enumerate(("p1", "p2"))
+    ]
+    write(root / "annotations" / "train2017.json", listed)
+    write(root / "annotations" / "._train2017.json", "as Macs add to zips")
+    assert data.splits(root) == ("train",)
+    assert [sample.name for sample in data.find(root, "train").samples] == ["p1/001", "p2/001"]
+
+
 def test_names_from_other_machines(root):
     for name in ("/home/me/a.jpg", r"C:\photos\a.jpg", "../../a.jpg", "elsewhere/a.jpg"):
         assert annotate(root, name=name).samples[0].image == root / "train2017/a.jpg"

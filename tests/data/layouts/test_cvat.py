@@ -60,13 +60,15 @@ def test_polygons_boxes_ellipses_masks(root):
 
 def test_subsets_are_splits(root):
     photo(root / "images" / "Validation" / "b.jpg")
+    photo(root / "images" / "Validation" / "p2" / "b.jpg")
     annotate(
         root,
         image(POLYGON, more='subset="Train"'),
         image(POLYGON, name="b.jpg", more='subset="Validation"'),
+        image(POLYGON, name="p2/b.jpg", more='subset="Validation"'),
     )
     assert data.splits(root) == ("train", "val")
-    assert [s.name for s in data.find(root, "val").samples] == ["b"]
+    assert [s.name for s in data.find(root, "val").samples] == ["b", "p2/b"]
 
 
 def test_labels_without_a_list(root):

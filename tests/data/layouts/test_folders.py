@@ -23,6 +23,8 @@ def test_cityscapes(tmp_path, ending, pixels):
     city(tmp_path, "train", "ulm_000000_000019", pixels, ending)
     mask(tmp_path / "gtFine/train/ulm/ulm_000000_000019_gtFine_color.png", [[9]])
     city(tmp_path, "val", "ulm_000001_000019", pixels, ending)
+    write(tmp_path / "leftImg8bit/train/ulm/._a_leftImg8bit.png", "as Macs add to zips")
+    write(tmp_path / f"gtFine/train/ulm/._b_gtFine_{ending}.png", "as Macs add to zips")
     assert data.splits(tmp_path) == ("train", "val")
     found = data.find(tmp_path)
     assert (found.layout, len(found.class_names)) == ("cityscapes", 19)
@@ -63,6 +65,7 @@ def test_ade20k(tmp_path):
     assert (found.layout, len(found.class_names)) == ("ade20k", 150)
     assert found.class_names[::149] == ("class_1", "class_150")
     assert found.read(0)[1].tolist() == [[255, 0, 149]]
+    assert "annotations/validation; 0 is void, 1 the first class), 150 classes" in found.about
     table = ["Idx\tRatio\tTrain\tVal\tStuff\tName"]
     table += ["1\t0.15\t11664\t1172\t1\twall", "2\t0.11\t6046\t612\t1\tbuilding, edifice"]
     table += ["3\t0.1\t1\t1\t1\tscreen, crt", "4\t0.1\t1\t1\t1\tscreen", "999\t?", "nonsense"]
@@ -79,6 +82,19 @@ def test_ade20k_with_fewer_classes_that_are_named(tmp_path):
     found = data.find(tmp_path, class_names=["wall", "sky"])
     assert found.read(0)[1].tolist() == [[255, 0, 1]]
     assert found.palette[1] == voc_colour(1)
+
+
+def test_a_folder_of_the_shape_of_ade20k_keeps_its_ids(tmp_path):
+    """Where nothing says that it is ADE20K: neither its table nor its names of photos."""
+    photo(tmp_path / "images" / "training" / "a.jpg", (1, 3))
+    mask(tmp_path / "annotations" / "training" / "a.png", [[0, 1, 255]])
+    found = data.find(tmp_path, class_names=["a", "b"])
+    assert (found.layout, found.split) == ("folders", "train")
+    assert found.read(0)[1].tolist() == [[0, 1, 255]]
+    asked = data.find(tmp_path, class_names=["a", "b"], layout="ade20k")
+    assert asked.read(0)[1].tolist() == [[255, 0, 255]]
+    write(tmp_path / "objectInfo150.txt", "")
+    assert data.find(tmp_path).layout == "ade20k"
 
 
 # Patterns
@@ -123,6 +139,7 @@ def test_patterns_in_one_folder_and_in_many(tmp_path):
     for city in ("ulm", "bonn"):
         photo(tmp_path / "city" / city / "x.png", (1, 2))
         mask(tmp_path / "city" / city / "x_mask.png", [[0, 1]])
+        write(tmp_path / "city" / city / "._x.png", "as Macs add to zips")
     found = data.find(
         tmp_path,
         "all",
@@ -130,8 +147,54 @@ def test_patterns_in_one_folder_and_in_many(tmp_path):
         masks="{parent}/{stem}_mask.png",
         class_names=["a", "b"],
     )
-    assert [sample.image.parent.name for sample in found.samples] == ["bonn", "ulm"]
+    assert [sample.name for sample in found.samples] == ["bonn/x", "ulm/x"]
     assert data.check(found) == []
+
+
+FILES = [
+    ("img/8_sat.jpg", "img/8_mask.png", "img/{stem}_sat.jpg", "img/{stem}_mask.png"),
+    ("8_json/img.png", "8_json/label.png", "*/img.png", "{parent}/label.png"),
+    ("8_json/img.png", "gt/8.png", "{stem}_json/img.png", "gt/{stem}.png"),
+    ("a/b/8-p.png", "a/b/8-m.png", "**/{stem}-[!m].png", "{parent}/{stem}-m.png"),
+    ("img-8.png", "mask-8.png", "./img-{stem}.png", "mask-{stem}.png"),
+]
+
+
+@pytest.mark.parametrize(("image", "marked", "images", "masks"), FILES)
+def test_what_photos_and_masks_have_in_common(tmp_path, image, marked, images, masks):
+    for name in ("8", "12"):
+        photo(tmp_path / image.replace("8", name), (1, 2))
+        mask(tmp_path / marked.replace("8", name), [[0, 1]])
+    options = {"images": images, "masks": masks, "class_names": ["a", "b"]}
+    assert len(data.find(tmp_path, "all", **options)) == 2
+    assert kinds(tmp_path, **options) == []
+    (tmp_path / image).unlink()
+    assert kinds(tmp_path, **options) == [(marked.rpartition("/")[2], "no partner")]
+
+
+def test_patterns_of_splits(tmp_path):
+    for split, name in (("training", "a"), ("training", "b"), ("valid", "a")):
+        photo(tmp_path / split / "img" / f"{name}.jpg", (1, 2))
+        mask(tmp_path / split / "gt" / f"{name}.png", [[0, 1]])
+    options = {"images": "{split}/img/*.jpg", "masks": "{split}/gt/{stem}.png"}
+    assert data.splits(tmp_path, **options) == ("train", "val")
+    found = data.find(tmp_path, "train", class_names=["a", "b"], **options)
+    assert [sample.name for sample in found.samples] == ["a", "b"]
+    (tmp_path / "valid/img/a.jpg").rename(tmp_path / "valid/img/c.jpg")
+    options["class_names"] = ["a", "b"]
+    assert kinds(tmp_path, "train", **options) == []
+    assert kinds(tmp_path, "val", **options) == [
+        ("c.jpg", "no partner"),
+        ("a.png", "no partner"),
+        (tmp_path.name, "empty split"),
+    ]
+
+
+def test_two_photos_of_one_mask(tmp_path):
+    tiles(tmp_path, 2)
+    photo(tmp_path / "img" / "p1.png", (2, 3))
+    options = PATTERN | {"images": "img/*"}
+    assert kinds(tmp_path, **options) == [("p1.tif", "ambiguous")]
 
 
 def test_files_that_match_alone(tmp_path):
@@ -149,10 +212,11 @@ def test_files_that_match_alone(tmp_path):
     [
         ({"images": "img/*.tif"}, "images and masks go together"),
         (PATTERN | {"layout": "voc"}, "take the place of a layout"),
-        (PATTERN | {"masks": "mask.png"}, r"expected \{stem\}"),
+        (PATTERN | {"masks": "mask.png"}, r"one mask for all photos: put \{stem\}"),
+        (PATTERN | {"masks": "../gt/{stem}.png"}, "expected a pattern below the folder"),
         (PATTERN | {"images": "/img/*"}, "expected a pattern below the folder"),
         (PATTERN | {"images": ""}, "expected a pattern below the folder"),
-        (PATTERN | {"images": "img/**x"}, "no pattern"),
+        (PATTERN | {"images": "img/**x"}, "not a valid pattern"),
         (PATTERN | {"images": "*.jpg"}, r"no photo matches '\*\.jpg'"),
     ],
 )

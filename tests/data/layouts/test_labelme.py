@@ -43,6 +43,7 @@ def test_polygons_rectangles_circles_masks(tmp_path):
         shape("pear", [[0, 4], [1, 5]], "mask", mask=b64encode(stream.getvalue()).decode()),
         shape("__ignore__", [[3, 3], [5, 3], [5, 5], [3, 5]], None),
     )
+    write(tmp_path / "._a.json", "as Macs add to zips")
     found = data.find(tmp_path, "all")
     assert found.class_names == ("background", "apple", "disc", "leaf", "pear")
     assert drawn(found) == picture("""

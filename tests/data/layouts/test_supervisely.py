@@ -62,6 +62,7 @@ def test_bitmaps_polygons_rectangles(root):
         thing("tree", "rectangle", [(6, 0), (7, 1)]),
         spot("tree", (6, 4), [[1, 0], [1, 1]]),
     )
+    write(root / "ds0/ann/._a.jpg.json", "as Macs add to zips")
     found = data.find(root, "all")
     assert found.class_names == ("background", "tree", "car")
     assert found.palette == ((0, 0, 0), (0, 255, 0), (255, 0, 0))
@@ -82,6 +83,12 @@ def test_data_sets_are_splits_where_one_is_called_train(root):
         annotate(root / "ds1", name=f"{i + 12}")
     assert data.splits(root) == ("train", "val", "all")
     assert [len(data.find(root, split)) for split in data.splits(root)] == [21, 3, 24]
+    annotate(root / "ds1", name="0")  # as one of ds0 is called
+    names = [sample.name for sample in data.find(root, "all").samples]
+    assert len(set(names)) == len(names) == 25
+    assert {"ds0/0", "ds1/0"} < set(names)
+    (root / "ds1/img/0.jpg").unlink()
+    (root / "ds1/ann/0.jpg.json").unlink()
     (root / "ds0").rename(root / "train")
     (root / "ds1").rename(root / "valid")
     assert data.splits(root) == ("train", "val")

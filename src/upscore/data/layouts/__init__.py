@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from zlib import crc32
 
 from upscore.data.layouts.ade20k import ADE20K
 from upscore.data.layouts.camvid import CAMVID_FOLDER
@@ -11,20 +10,29 @@ from upscore.data.layouts.coco import COCO
 from upscore.data.layouts.cvat import CVAT
 from upscore.data.layouts.folders import FOLDERS
 from upscore.data.layouts.labelme import LABELME
-from upscore.data.layouts.layout import ALL, Layout, Listing, known_as
+from upscore.data.layouts.layout import (
+    ALL,
+    Layout,
+    Listing,
+    few,
+    folders_in,
+    is_usual,
+    known_as,
+)
+from upscore.data.layouts.patterns import BY_PATTERNS as BY_PATTERNS
 from upscore.data.layouts.patterns import Patterns as Patterns
 from upscore.data.layouts.patterns import chosen as chosen
 from upscore.data.layouts.supervisely import SUPERVISELY
 from upscore.data.layouts.voc import VOC_FOLDER
-from upscore.data.sample import Sample
+from upscore.data.sample import Sample, by_hash
 from upscore.errors import ArgumentError, DataError
 
 LAYOUTS = {
+    "ade20k": ADE20K,  # before folders, which take what is not certainly ADE20K
     "folders": FOLDERS,
     "voc": VOC_FOLDER,
     "camvid": CAMVID_FOLDER,
     "cityscapes": CITYSCAPES,
-    "ade20k": ADE20K,
     "coco": COCO,
     "supervisely": SUPERVISELY,
     "cvat": CVAT,
@@ -48,7 +56,7 @@ class Recognised:
         """The usual name of a split, and what it holds; a DataError if there is no such split."""
         names = {own: known for known, own in self.splits.items()} | {k: k for k in self.splits}
         if split not in names:
-            raise DataError(f"{self.root}: no split {split!r}; it has {', '.join(self.splits)}")
+            raise DataError(f"{self.root}: no split {split!r}; it has {few(self.splits)}")
         split = names[split]
         listing = self.layout.read(self.root, self.splits[split])
         undivided = ALL in self.splits and len(set(self.splits.values())) == 1
@@ -74,14 +82,22 @@ def recognise(root: Path, layout: str | Patterns | None = None) -> Recognised:
     else:
         candidates = {n: known for n, known in LAYOUTS.items() if layout in (None, n)}
     for name, known in candidates.items():
-        splits = known.splits(root)
-        if splits:
+        splits = known.splits(root) if layout or known.certain(root) else ()
+        if splits and (layout or not _is_above(root, splits)):
             return Recognised(root, name, known, _known(splits))
+    found = few(sorted(path.name for path in root.iterdir())) or "nothing"
+    inside = [path for path in folders_in(root) if _fits(path)]
+    if inside:
+        raise DataError(f"{root}: found {found}; did you mean {few(map(str, inside))}?")
     expected = [f"  {name}: {known.about}" for name, known in candidates.items()]
-    found = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
-    inside = [path for path in sorted(root.iterdir()) if path.is_dir() and _fits(path)]
-    hint = f"\n(did you mean {inside[0]}?)" if inside else ""
-    raise DataError(f"{root}: found {found}; expected\n" + "\n".join(expected) + hint)
+    lines = [f"{root}: found {found}; expected", *expected, f"or {BY_PATTERNS}"]
+    raise DataError("\n".join(lines))
+
+
+def _is_above(root: Path, splits: tuple[str, ...]) -> bool:
+    """Whether the one split is a data set in a folder of its own: `archive` of `archive/birds`."""
+    split, *others = splits
+    return not (others or split == ALL or is_usual(split)) and _fits(root / split)
 
 
 def _known(splits: tuple[str, ...]) -> dict[str, str]:
@@ -96,7 +112,7 @@ def _part(listing: Listing, split: str) -> Listing:
     if split == ALL:
         return listing
     samples = listing.samples
-    ranked = sorted(samples, key=lambda s: (crc32(s.name.encode()), s.name))
+    ranked = sorted(samples, key=lambda sample: by_hash(sample.name))
     held_out = {s.name for s in ranked[: -(-len(samples) // 10)]}
     kept = [s for s in samples if (s.name in held_out) == (split == "val")]
     elsewhere = {s.at_fault for s in samples} - {s.at_fault for s in kept}
@@ -106,6 +122,8 @@ def _part(listing: Listing, split: str) -> Listing:
 
 def _fits(folder: Path) -> bool:
     try:
-        return any(known.splits(folder) for known in LAYOUTS.values())
+        return folder.is_dir() and any(
+            layout.certain(folder) and layout.splits(folder) for layout in LAYOUTS.values()
+        )
     except DataError:  # it is there, but broken
         return True

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from upscore.data.classes import VOID
-from upscore.data.layouts.layout import Classes, Layout, Listing, in_order, match, relative
+from upscore.data.layouts.layout import Classes, Layout, Listing, images_in, in_order, match
 from upscore.data.text import read_text
 
 _COUNT = 150
@@ -22,11 +22,19 @@ def _splits(root: Path) -> tuple[str, ...]:
     return in_order(path.name for path in photos.iterdir() if (masks / path.name).is_dir())
 
 
+def _is_own(root: Path) -> bool:
+    """Whether this is ADE20K, and not a folder of its shape: there no id is to be shifted."""
+    photos = (path for split in _splits(root) for path in images_in(root / "images" / split))
+    return _table(root).exists() or any(path.name.startswith("ADE_") for path in photos)
+
+
 def _read(root: Path, split: str) -> Listing:
     folders, table = (root / "images" / split, root / "annotations" / split), _table(root)
     classes = Classes(_names(table), values=_values)
-    source = relative(root, *folders, *((table,) if table.exists() else ()))
-    return Listing(*match(*folders), source, classes)
+    samples, problems, rule = match(*folders)
+    named = f", {table.name}" if table.exists() else ""
+    source = f"{rule.where(root, *folders)}{named}; 0 is void, 1 the first class"
+    return Listing(samples, problems, source, classes)
 
 
 def _table(root: Path) -> Path:
@@ -50,5 +58,9 @@ def _names(table: Path) -> tuple[str, ...]:
 
 
 ADE20K = Layout(
-    "ADE20K", "images/training + annotations/training, images/validation + ...", _splits, _read
+    "ADE20K",
+    "images/training/ADE_*.jpg + annotations/training/ADE_*.png, images/validation/ + ...",
+    _splits,
+    _read,
+    _is_own,
 )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from upscore.data.classes import CAMVID, VOID
-from upscore.data.layouts.layout import Classes, Layout, Listing, in_order, match, relative
+from upscore.data.layouts.layout import Classes, Layout, Listing, in_order, match
 
 
 def _values(count: int) -> Mapping[int, int]:
@@ -19,7 +19,8 @@ def _splits(root: Path) -> tuple[str, ...]:
 def _read(root: Path, split: str) -> Listing:
     folders = root / split, root / f"{split}annot"
     classes = Classes(tuple(CAMVID), palette=CAMVID, values=_values)
-    return Listing(*match(*folders), relative(root, *folders), classes)
+    samples, problems, rule = match(*folders)
+    return Listing(samples, problems, rule.where(root, *folders), classes)
 
 
 CAMVID_FOLDER = Layout("CamVid", "train/ + trainannot/, val/ + valannot/, ...", _splits, _read)

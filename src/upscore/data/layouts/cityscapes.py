@@ -64,12 +64,12 @@ def _read(root: Path, split: str) -> Listing:
     photos_in, masks_in = root / "leftImg8bit" / split, root / "gtFine" / split
     photos = {
         path.relative_to(photos_in).as_posix().removesuffix(f"{_PHOTO}.png"): path
-        for path in sorted(photos_in.glob(f"*/*{_PHOTO}.png"))
+        for path in sorted(photos_in.glob(f"*/[!.]*{_PHOTO}.png"))
     }
     ending = next((end for end in _MASKS if any(masks_in.glob(f"*/*{end}"))), _MASKS[0])
     masks = {
         path.relative_to(masks_in).as_posix().removesuffix(ending): path
-        for path in sorted(masks_in.glob(f"*/*{ending}"))
+        for path in sorted(masks_in.glob(f"*/[!.]*{ending}"))
     }
     samples = [
         Sample(photo.stem.removesuffix(_PHOTO), photo, masks[name])

@@ -9,10 +9,10 @@ from upscore.data.layouts.layout import (
     ALL,
     Layout,
     Listing,
-    below,
     drawn_classes,
     in_order,
     own_name,
+    photo_of,
     relative,
 )
 from upscore.data.problems import Problem, bad_shapes
@@ -38,7 +38,7 @@ _OTHERS = ("captions_", "image_info_", "panoptic_", "person_keypoints_", "stuff_
 
 def _files(root: Path) -> dict[str, Path]:
     """The annotation file of each split."""
-    listed = sorted((root / "annotations").glob("*.json"))
+    listed = sorted((root / "annotations").glob("[!.]*.json"))
     instances = [path for path in listed if path.name.startswith("instances_")]
     if listed := instances or [path for path in listed if not path.name.startswith(_OTHERS)]:
         return {path.stem.removeprefix("instances_"): path for path in listed}
@@ -91,12 +91,13 @@ def _pairs(
         image = as_object(image, f"images[{number}]")
         name = as_text(image.get("file_name"), f"images[{number}].file_name")
         mine = notes.pop(_key(image.get("id")), [])
-        photo = next((found for folder in folders if (found := below(folder, name))), None)
-        if photo is None:
+        found = photo_of(folders, name)
+        if found is None:
             message = f"{file.name} lists it, but no folder has it"
             remedy = "add the photo, or take it out of the list"
             problems.append(Problem(folders[0] / own_name(name), "missing", message, remedy))
             continue
+        photo, name = found
         try:
             size = as_size(image.get("height"), image.get("width"))
         except DataError as error:
@@ -104,7 +105,7 @@ def _pairs(
             continue
         shapes, faults = _shapes(mine, names)
         problems += bad_shapes(photo, [f"{file.name}: {fault}" for fault in faults])
-        samples.append(Sample(photo.stem, photo, file, Drawing(shapes, size, shared=True)))
+        samples.append(Sample(name, photo, file, Drawing(shapes, size, shared=True)))
     return samples, problems
 
 

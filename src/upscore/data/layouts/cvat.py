@@ -6,11 +6,11 @@ from xml.etree.ElementTree import Element
 from upscore.data.layouts.layout import (
     Layout,
     Listing,
-    below,
     colour_of,
     drawn_classes,
     only_undivided,
     own_name,
+    photo_of,
     relative,
 )
 from upscore.data.problems import Problem, bad_shapes
@@ -56,31 +56,31 @@ def _read(root: Path, split: str) -> Listing:
             size = as_size(image.get("height"), image.get("width"))
         except DataError as error:
             raise DataError(f"{_file(root)}: image {number}: {error}") from error
-        photo = _photo(root, name, image.get("subset"))
-        if photo is None:
+        found = _photo(root, name, image.get("subset"))
+        if found is None:
             message = "annotations.xml lists it, but images/ does not have it"
             remedy = "export with images, add the photo, or take it out of the list"
             problems.append(Problem(root / "images" / own_name(name), "missing", message, remedy))
             continue
+        photo, name = found
         shapes, faults = _shapes(image)
         problems += bad_shapes(photo, [f"annotations.xml: {fault}" for fault in faults])
         drawing = Drawing(shapes, size, shared=True)
-        samples.append(Sample(photo.stem, photo, _file(root), drawing))
+        samples.append(Sample(name, photo, _file(root), drawing))
     labels = {
         name: colour_of(label.findtext("color"))
         for label in content.findall("meta/*/labels/label")
         if (name := (label.findtext("name") or "").strip())
     }
-    found = {shape.label: None for s in samples if s.drawing for shape in s.drawing.shapes}
-    names = labels or sorted(label for label in found if label)
+    drawn = {shape.label for s in samples if s.drawing for shape in s.drawing.shapes}
+    names = labels or sorted(label for label in drawn if label)
     palette = {name: colour for name, colour in labels.items() if colour}
     classes = drawn_classes(names, palette)
     return Listing(samples, problems, relative(root, _file(root)), classes)
 
 
-def _photo(root: Path, name: str, subset: str | None) -> Path | None:
-    folders = (root / "images" / (subset or ""), root / "images", root)
-    return next((found for folder in folders if (found := below(folder, name))), None)
+def _photo(root: Path, name: str, subset: str | None) -> tuple[Path, str] | None:
+    return photo_of((root / "images" / (subset or ""), root / "images", root), name)
 
 
 def _shapes(image: Element) -> tuple[tuple[Shape, ...], list[str]]:

@@ -28,7 +28,7 @@ _SPECIAL = {"__ignore__": None, "_background_": "background"}
 
 
 def _notes(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.glob("*.json"))}
+    return {path.stem: path for path in sorted(folder.glob("[!.]*.json"))}
 
 
 def _is_annotated(folder: Path) -> bool:

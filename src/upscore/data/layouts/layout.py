@@ -1,18 +1,21 @@
 """What a layout is, and what several of them need: files by stem, pairs, names of splits."""
 
+import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from upscore import images
 from upscore.data.classes import Colour
+from upscore.data.layouts.pairing import Rule, rule_of
 from upscore.data.problems import Problem, bad_shapes
 from upscore.data.sample import Sample
 from upscore.data.shapes import Drawing
 from upscore.data.text import read_json
 from upscore.errors import DataError
+from upscore.images.decode import UNREAD_SUFFIXES
 
 ALL = "all"  # the one split of a layout that has none: it is divided into "train" and "val"
 _USUAL = {
@@ -25,6 +28,7 @@ _USUAL = {
     "validation": "val",
     "dev": "val",
 }
+_SHOWN = 8  # names in a sentence
 _FIRST = {"train": 0, "val": 1, "test": 2}
 
 
@@ -70,20 +74,26 @@ class Layout:
         splits: the names of the splits below a folder: none where the layout does not fit, `ALL`
             where it does not divide.
         read: lists one of these splits.
+        certain: whether a folder that fits can be of no other layout; one that is not is read so
+            only where the layout is asked for by name.
     """
 
     title: str
     about: str
     splits: Callable[[Path], tuple[str, ...]]
     read: Callable[[Path, str], Listing]
+    certain: Callable[[Path], bool] = lambda root: True
 
 
-def by_stem(folder: Path) -> tuple[dict[str, Path], list[Problem]]:
-    """The image files of a folder by stem, and those whose stem another file already has."""
+def by_stem(folder: Path, *, deep: bool = False) -> tuple[dict[str, Path], list[Problem]]:
+    """The image files of a folder by stem, and those whose stem another file already has.
+
+    deep: those in its sub-folders too; then `stem_below` stands for the stem.
+    """
     files: dict[str, Path] = {}
     problems = []
-    for path in images_in(folder):
-        first = files.setdefault(path.stem, path)
+    for path in images_in(folder, deep=deep):
+        first = files.setdefault(stem_below(path, folder), path)
         if first != path:
             message = f"{first.name} has the same stem"
             remedy = "keep one of the two, or rename one with its partner"
@@ -91,39 +101,99 @@ def by_stem(folder: Path) -> tuple[dict[str, Path], list[Problem]]:
     return files, problems
 
 
-def images_in(folder: Path) -> list[Path]:
-    """The image files of a folder, in order."""
-    return [
-        path
-        for path in (sorted(folder.iterdir()) if folder.is_dir() else ())
-        if path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
-    ]
+def images_in(folder: Path, *, deep: bool = False) -> list[Path]:
+    """The image files of a folder, with `deep` those below it too, in order; no hidden ones."""
+    return sorted(_images(folder, deep))
+
+
+def has_images(folder: Path, *, deep: bool = False) -> bool:
+    """Whether `images_in` finds any."""
+    return any(True for _ in _images(folder, deep))
+
+
+def _images(
+    folder: Path, deep: bool, suffixes: Collection[str] = images.SUFFIXES
+) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder, followlinks=True):  # as `folders_in` does
+        folders[:] = [name for name in folders if deep and not name.startswith(".")]
+        yield from (Path(place, name) for name in files if is_image(name, suffixes))
+
+
+def is_image(name: str, suffixes: Collection[str] = images.SUFFIXES) -> bool:
+    """Whether a file of this name is an image, and not a hidden one, as Macs write into zips."""
+    return os.path.splitext(name)[1].lower() in suffixes and not name.startswith(".")
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder, in order; no hidden ones."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:  # which knows what is a folder: there may be many files
+        return sorted(Path(e.path) for e in entries if e.is_dir() and not e.name.startswith("."))
+
+
+def stem_below(path: Path, folder: Path) -> str:
+    """A photo's name: its stem and, before it, the folders that it is in below this one."""
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+class Pairs(NamedTuple):
+    """Photos with their masks, what has no partner, and by which rule they were paired."""
+
+    samples: list[Sample]
+    problems: list[Problem]
+    rule: Rule
 
 
 def match(
-    photos_in: Path, masks_in: Path, names: Iterable[str] | None = None, source: str = ""
-) -> tuple[list[Sample], list[Problem]]:
-    """Pair two folders by stem: all the names in either, or the `names` that `source` lists."""
-    photos, problems = by_stem(photos_in)
-    masks, more = by_stem(masks_in)
+    photos_in: Path,
+    masks_in: Path,
+    names: Iterable[str] | None = None,
+    source: str = "",
+    *,
+    deep: bool = False,
+) -> Pairs:
+    """Pair two folders by stem: all the names in either, or the `names` that `source` lists.
+
+    Where no stem is in both, by the rule that their names follow, if there is one.
+
+    deep: pair the files below the two folders by their places too.
+    """
+    photos, problems = by_stem(photos_in, deep=deep)
+    masks, more = by_stem(masks_in, deep=deep)
     problems += more
+    rule = rule_of(photos, masks) if names is None else Rule()
+    masks = {rule.photo_of(name): path for name, path in masks.items()}
     if names is not None:
         names = dict.fromkeys(names)
         problems = [problem for problem in problems if problem.file.stem in names]
+    unread_photos, unread_masks = (_unread(where, deep) for where in (photos_in, masks_in))
     samples = []
     for name in sorted(photos.keys() | masks.keys()) if names is None else names:
         photo, mask = photos.get(name), masks.get(name)
         if photo and mask:
             samples.append(Sample(name, photo, mask))
         elif photo:
-            problems.append(no_partner(photo, f"no mask named {name}.* in {masks_in}", "mask"))
+            wanted = rule.mask_of(name)
+            message = unread_masks.get(wanted, f"no mask named {wanted}.* in {masks_in}")
+            problems.append(no_partner(photo, message, "mask"))
         elif mask:
-            problems.append(no_partner(mask, f"no photo named {name}.* in {photos_in}", "photo"))
+            message = unread_photos.get(name, f"no photo named {name}.* in {photos_in}")
+            problems.append(no_partner(mask, message, "photo"))
         else:
             message = f"{source} lists it, but neither {photos_in} nor {masks_in} has it"
             remedy = "add both files or take the line out"
             problems.append(Problem(photos_in / name, "missing", message, remedy))
-    return samples, problems
+    return Pairs(samples, problems, rule)
+
+
+def _unread(folder: Path, deep: bool) -> dict[str, str]:
+    """Names of pictures in formats that are not read, and words that say so."""
+    return {
+        stem_below(file, folder): f"{file} is in a format that is not read: convert it to PNG or "
+        "JPEG"
+        for file in _images(folder, deep, UNREAD_SUFFIXES)
+    }
 
 
 def annotated(
@@ -164,6 +234,17 @@ def below(folder: Path, name: str) -> Path | None:
     return None
 
 
+def photo_of(folders: Iterable[Path], name: str) -> tuple[Path, str] | None:
+    """The photo that an annotation calls `name`, in the first folder that has it; what to call it.
+
+    Its stem alone would not do: it may be `p1/001.png`, beside `p2/001.png`.
+    """
+    for folder in folders:
+        if photo := below(folder, name):
+            return photo, stem_below(photo, folder)
+    return None
+
+
 def own_name(name: str) -> str:
     """A file's own name, of a path written on any machine."""
     return PureWindowsPath(name).name or "?"
@@ -196,6 +277,11 @@ def relative(root: Path, *paths: Path) -> str:
     return ", ".join(path.relative_to(root).as_posix() for path in paths)
 
 
+def is_usual(name: str) -> bool:
+    """Whether a name is one of a split."""
+    return usual(name) in _FIRST
+
+
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Split names with train, val and test first."""
     return tuple(sorted(names, key=lambda name: (_FIRST.get(usual(name), 3), name)))
@@ -224,6 +310,17 @@ def known_as(names: Sequence[str]) -> dict[str, str]:
         usual(name) if shared.count(usual(name)) == 1 else name: name for name in in_order(names)
     }
     return dict(sorted(known.items(), key=lambda item: (_FIRST.get(item[0], 3), item[0])))
+
+
+def few(names: Iterable[str]) -> str:
+    """Names for a sentence, eight of them at most.
+
+    >>> few("abcdefghij")
+    'a, b, c, d, e, f, g, h, ... (10 in all)'
+    """
+    names = list(names)
+    more = f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def only_undivided(names: Iterable[str]) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def _read(root: Path, split: str) -> Listing:
     samples: list[Sample] = []
     problems: list[Problem] = []
     for folder in folders:
-        more, wrong = _folder(folder)
+        more, wrong = _folder(folder, f"{folder.name}/" if len(folders) > 1 else "")
         samples, problems = samples + more, problems + wrong
     source = relative(root, meta, *(folder / "ann" for folder in folders))
     known = {name: colour for name, colour in palette.items() if colour}
@@ -67,15 +67,16 @@ def _classes(meta: Path) -> dict[str, Colour | None]:
         raise DataError(f"{meta}: {error}; is it a Supervisely project?") from error
 
 
-def _folder(folder: Path) -> tuple[list[Sample], list[Problem]]:
+def _folder(folder: Path, prefix: str) -> tuple[list[Sample], list[Problem]]:
+    """The photos of one data set; the prefix tells their names from those of another."""
     photos = {path.name: path for path in images_in(folder / "img")}
-    notes = {path.stem: path for path in sorted((folder / "ann").glob("*.json"))}
+    notes = {path.stem: path for path in sorted((folder / "ann").glob("[!.]*.json"))}
     samples: list[Sample] = []
     problems: list[Problem] = []
     for name in sorted(photos.keys() | notes.keys()):
         photo, note = photos.get(name), notes.get(name)
         if photo and note:
-            found, wrong = annotated(photo.stem, photo, note, _drawing)
+            found, wrong = annotated(f"{prefix}{photo.stem}", photo, note, _drawing)
             samples, problems = samples + found, problems + wrong
         elif photo:
             problems.append(no_partner(photo, f"no ann/{name}.json", "annotations"))

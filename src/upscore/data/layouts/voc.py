@@ -3,7 +3,16 @@
 from pathlib import Path
 
 from upscore.data.classes import VOC, Colour
-from upscore.data.layouts.layout import Classes, Layout, Listing, in_order, match, relative
+from upscore.data.layouts.layout import (
+    Classes,
+    Layout,
+    Listing,
+    in_order,
+    is_image,
+    match,
+    own_name,
+    relative,
+)
 from upscore.data.text import read_text
 from upscore.errors import DataError
 
@@ -15,17 +24,26 @@ def _lists(root: Path) -> Path:
 def _splits(root: Path) -> tuple[str, ...]:
     if not all((root / name).is_dir() for name in ("JPEGImages", "SegmentationClass")):
         return ()
-    return in_order(path.stem for path in _lists(root).glob("*.txt"))
+    return in_order(path.stem for path in _lists(root).glob("[!.]*.txt"))
 
 
 def _read(root: Path, split: str) -> Listing:
     listing, labels = _lists(root) / f"{split}.txt", root / "labelmap.txt"
     lines = read_text(listing).splitlines()
-    names = (line.strip() for line in lines if line.strip())
-    pairs = match(root / "JPEGImages", root / "SegmentationClass", names, listing.name)
+    names = (_stem(line.strip()) for line in lines if line.strip())
+    folders = root / "JPEGImages", root / "SegmentationClass"
+    samples, problems, _ = match(*folders, names, listing.name)
     if not labels.exists():
-        return Listing(*pairs, relative(root, listing), Classes(VOC))
-    return Listing(*pairs, relative(root, listing, labels), _labelmap(labels))
+        return Listing(samples, problems, relative(root, listing), Classes(VOC))
+    return Listing(samples, problems, relative(root, listing, labels), _labelmap(labels))
+
+
+def _stem(line: str) -> str:
+    """The stem that a line of a list means: `a`, `a.jpg`, or the paths of a photo and its mask."""
+    if all(map(is_image, line.split())):
+        line = line.split()[0]
+    name = own_name(line)
+    return Path(name).stem if is_image(name) else name
 
 
 def _labelmap(path: Path) -> Classes:
