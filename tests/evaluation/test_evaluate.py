@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,13 +166,32 @@ def test_what_would_be_left_out_in_silence_is_an_error(folder, model, tmp_path):
             (tmp_path / "val" / part / path.name).write_bytes(path.read_bytes())
     (tmp_path / "classes.txt").write_text("\n".join(tiny.NAMES))
     (tmp_path / "val" / "masks" / "3.png").unlink()
-    with pytest.raises(data.DataError, match=r"1 problems.*\n.*3\.png"):
+    with pytest.raises(data.DataError, match=r"1 problem \(1 no partner\):\n.*3\.png.*\na score"):
         evaluate(tmp_path, model, progress=False)
     assert evaluate(tmp_path, model, skip=["3"], progress=False).protocol["images"] == 4
     photo = tmp_path / "val" / "images" / "1.png"
     photo.write_bytes(photo.read_bytes()[:500])
     with pytest.raises(ValueError, match=r"1\.png: cannot be decoded"):
         evaluate(tmp_path, model, skip=["3"], progress=False)
+
+
+def test_kinds_of_problems_that_training_accepted_are_accepted(tmp_path):
+    points = [[1, 1], [9, 1], [9, 9]]
+    shapes = [
+        {"label": label, "shape_type": kind, "points": points}
+        for label, kind in [("cat", "polygon"), ("dog", "line")]
+    ]
+    note = {"imagePath": "a.png", "imageHeight": 40, "imageWidth": 50, "shapes": shapes}
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / "a.json").write_text(json.dumps(note))
+    Image.new("RGB", (50, 40)).save(tmp_path / "val" / "a.png")
+    names = ("background", "cat", "dog")
+    plain = tiny.saved(tmp_path / "plain", tiny.spec(names=names))
+    with pytest.raises(data.DataError, match="a line has no area to draw"):
+        evaluate(tmp_path, plain, progress=False)
+    card = {"allow": ["bad shape"]}
+    accepting = tiny.saved(tmp_path / "accepting", tiny.spec(names=names, card=card))
+    assert evaluate(tmp_path, accepting, progress=False).confusion.sum() == 40 * 50
 
 
 def test_json_and_report(folder, model, tmp_path):
@@ -193,6 +213,44 @@ def test_json_and_report(folder, model, tmp_path):
     links = re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?([^\"')>]{0,30})", page)
     assert len(links) == 6
     assert all(link.startswith("data:image/") for link in links)
+
+
+def test_one_photo_has_no_interval(folder, tmp_path):
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+        shutil.copy(folder / "val" / part / "0.png", tmp_path / part)
+    (tmp_path / "classes.txt").write_text("\n".join((*tiny.NAMES, "fish")))
+    spec = tiny.spec(names=(*tiny.NAMES, "fish"))
+    result = evaluate(
+        tmp_path, tiny.saved(tmp_path / "model", spec), report=tmp_path, progress=False
+    )
+    assert np.isnan(result.interval).all()
+    assert result.to_dict()["mean_iou_95"] == [None, None]
+    page = (tmp_path / "report.html").read_text()
+    assert "no 95 % interval: it needs two images or more" in page
+    assert "(1 image)" in page
+    assert "No mask has fish" in page
+
+
+def test_the_command_says_which_photos_it_scored(folder, model, tmp_path, capsys):
+    from upscore.cli import scoring
+
+    scoring.evaluate(folder, [str(model)])
+    said = capsys.readouterr().out
+    assert re.search(r"95 % interval [\d.]+ to [\d.]+, too narrow to trust with 5 images\)", said)
+    assert "5 images\nscored: val of the data\n" in said
+    assert "in no mask" not in said
+    for part in ("images", "masks"):
+        shutil.copytree(folder / "val" / part, tmp_path / part)
+    (tmp_path / "classes.txt").write_text("\n".join(tiny.NAMES))
+    for path in (tmp_path / "masks").iterdir():
+        with Image.open(path) as mask:
+            size = mask.size
+        Image.new("L", size, 1).save(path)
+    scoring.evaluate(tmp_path, [str(model)])
+    said = capsys.readouterr().out
+    assert "5 images\nscored: all photos, as the folder is not divided" in said
+    assert "in no mask: ground, dog; where predicted" in said
 
 
 def test_the_worst_images_come_first(folder, model):

@@ -53,6 +53,7 @@ def test_an_absent_class_is_left_out_and_an_invented_one_is_not():
     np.testing.assert_array_equal(scores.iou, [0.5, np.nan, 0.0])
     np.testing.assert_array_equal(scores.accuracy, [0.5, np.nan, np.nan])
     assert scores.mean_iou == 0.25
+    assert scores.mean_iou_of_true == 0.5
     assert scores.mean_accuracy == 0.5
     assert scores.to_dict()["iou"] == [0.5, None, 0.0]
 
@@ -128,6 +129,10 @@ def test_bootstrap_brackets_the_score_and_repeats():
     assert metrics.bootstrap(images, seed=1) != (low, high)
     wide_low, wide_high = metrics.bootstrap(images[:6])
     assert wide_high - wide_low > high - low
+
+
+def test_one_image_tells_nothing_of_others():
+    assert np.isnan(metrics.bootstrap([[[4, 4, 4], [6, 6, 6]]])).all()
 
 
 def test_bootstrap_of_nothing_is_refused():

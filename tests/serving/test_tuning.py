@@ -75,6 +75,26 @@ def test_the_loop_of_predict_correct_and_train(serve, photos):
     assert server.client.post("/v1/segment", content=photos["cat"]).content != old
 
 
+@pytest.mark.release
+def test_a_model_that_cannot_be_compared_is_not_served(serve, photos):
+    """Four photos, each the only one of its class: all are learned from."""
+    server = serve()
+    pixels = images.read(photos["cat"])[:96, :96]
+    for label in range(4):
+        labels = np.full(pixels.shape[:2], label, np.uint8)
+        files = {"photo": png(np.roll(pixels, label, axis=0)), "labels": png(labels)}
+        assert server.client.post("/v1/corrections", files=files).status_code == 201
+    assert server.client.post("/v1/tuning", params={"steps": 1}).status_code == 202
+    done = state(server, "done", "failed")
+    assert done["state"] == "done", done["log"]
+    assert not done["swapped"]
+    assert done["before"] is None
+    assert done["message"].startswith(
+        "no photo was held out to compare the models on (no photo can be spared: each has its own "
+        "class); "
+    )
+
+
 def test_it_can_be_stopped(serve, photos):
     server = serve()
     correct(server, photos, 4)

@@ -34,12 +34,15 @@ def check(
     mapping: Mapping = None,
     skip: Skip = None,
 ) -> None:
-    """Find broken photos and masks, as training does before its first step."""
+    """Find broken photos and masks.
+
+    Training does the same before its first step, and looks for photos that are in two splits.
+    """
     from upscore import data as datasets
     from upscore.data.layouts.layout import ALL
     from upscore.data.progress import progress_bar
 
-    problems = []
+    problems: list[datasets.Problem] = []
     chosen = layout_of(layout, images, masks)
     known = datasets.splits(data, layout=chosen)
     whole = (ALL,) if ALL in known else known  # what is not divided is checked once
@@ -47,7 +50,10 @@ def check(
         found = datasets.find(data, name, layout=chosen, mapping=mapping, skip=skip_list_of(skip))
         print(f"{name}: {len(found)} pairs; {found.about}")
         with progress_bar(f"checking {name}") as progress:
-            problems += datasets.check(found, progress=progress)
+            survey = datasets.survey(found, progress=progress)
+        problems += survey.problems
+        for note in survey.notes:
+            print(f"note: {note}")
     if problems:  # each once: VOC's trainval holds train and val too
         print(datasets.report(list(dict.fromkeys(problems))))
         raise typer.Exit(1)
@@ -56,7 +62,13 @@ def check(
 def evaluate(
     data: Annotated[Path, typer.Argument(help="A folder with photos and masks.")],
     model: Model = ["bundled"],  # noqa: B006
-    split: Annotated[str, typer.Option(help="The split to score.")] = "val",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="The split to score. Default: val, or what training held out, or all of a folder "
+            "that is not divided."
+        ),
+    ] = None,
     long_side: LongSide = None,
     tta: Tta = "",
     engine: Engine = "auto",
@@ -72,7 +84,10 @@ def evaluate(
     mapping: Mapping = None,
     skip: Skip = None,
 ) -> None:
-    """Score a model on photos with masks, all pixels in one confusion matrix."""
+    """Score a model on photos with masks.
+
+    All pixels count in one confusion matrix.
+    """
     from upscore.evaluation.evaluate import evaluate as run
 
     result = run(
@@ -87,7 +102,7 @@ def evaluate(
         mapping=mapping,
         skip=skip_list_of(skip),
     )
-    scores, (low, high) = result.scores, result.interval
+    scores, protocol = result.scores, result.protocol
     table = Table(box=None)
     for heading in ("class", "IoU", "boundary IoU", "true pixels"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
@@ -96,9 +111,13 @@ def evaluate(
     ):
         table.add_row(row[0], f"{row[1]:.3f}", f"{row[2]:.3f}", str(row[3]))
     Console().print(table)
+    images_scored = len(result.image_names)
     print(
-        f"mean IoU {scores.mean_iou:.4f} (95 % interval {low:.3f} to {high:.3f}), "
+        f"mean IoU {scores.mean_iou:.4f} ({result.interval_in_words}), "
         f"pixel accuracy {scores.pixel_accuracy:.4f}, mean accuracy {scores.mean_accuracy:.4f}, "
         f"frequency-weighted IoU {scores.frequency_weighted_iou:.4f}; "
-        f"{len(result.image_names)} images"
+        f"{images_scored} image{'s' * (images_scored != 1)}"
     )
+    print(f"scored: {protocol['scored']}")
+    if missing := protocol["classes_without_truth"]:
+        print(f"in no mask: {', '.join(missing)}; where predicted, such a class counts as IoU 0")

@@ -1,6 +1,6 @@
 """Score a model on a data set, at the masks' own size, from one pooled confusion matrix."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from upscore.errors import DataError
 from upscore.evaluation import metrics
 from upscore.evaluation.confusion import class_table, confusion_of, unknown_classes
 from upscore.evaluation.metrics import Counts
-from upscore.evaluation.result import Evaluation
+from upscore.evaluation.result import FEW, Evaluation
+from upscore.evaluation.scored import Scored, scored
 from upscore.images import kind_of
 from upscore.inference.engines import EngineName, Precision
 from upscore.inference.load import LongSide, Models, name_of, segmenter_of
@@ -25,14 +26,12 @@ from upscore.io.atomic import make_folder, write_json
 from upscore.models.spec import Spec
 from upscore.version import __version__
 
-_HELD_OUT = "held out in training, of"  # how the split of such photos begins
-
 
 def evaluate(
     data: str | Path,
     model: Models | Segmenter = "bundled",
     *,
-    split: str = "val",
+    split: str | None = None,
     layout: str | Patterns | None = None,
     mapping: Any = None,
     skip: Collection[str | Path] = (),
@@ -51,8 +50,9 @@ def evaluate(
         data: the folder; see `upscore.data.find` for layouts.
         model: "bundled", a folder with a model.json, the folder of a training run, a list of these
             (an ensemble), or a `Segmenter`.
-        split: which part of the data. "val" is what training held out, where the data have no val
-            of their own or the model is of a fold of train and val.
+        split: which part of the data. If not given, it is "val": what training held out, where the
+            data have no val of their own or the model is of a fold of train and val; and all of an
+            undivided folder that the model was not trained on.
         layout: as for `upscore.data.find`.
         mapping: as for `upscore.data.find`. Where the data have classes that the model does not
             know, and no mapping is given, the one it was trained with is used.
@@ -70,7 +70,8 @@ def evaluate(
         An `Evaluation`: scores, the confusion matrix, and counts of each photo.
 
     Raises:
-        DataError: the data cannot be found or used, or their classes are not the model's.
+        DataError: the data cannot be found or used, their classes are not the model's, or the model
+            learned from all of these photos and no split is named.
         ImageError: a photo or mask is broken; every one counts, so the evaluation stops.
         CheckpointError: the model cannot be loaded.
 
@@ -91,8 +92,8 @@ def evaluate(
         tta=tta,
     )
     spec = segmenter.spec
-    dataset, used = matched(Path(data), spec, split, layout, mapping, skip)
-    _check_members(segmenter.members, dataset)
+    chosen = scored(Path(data), [member.spec for member in segmenter.members], split, layout)
+    dataset, used = matched(Path(data), spec, chosen, layout, mapping, skip)
     indices = track(
         range(len(dataset)), "Evaluating", console=Console(stderr=True), disable=not progress
     )
@@ -104,7 +105,7 @@ def evaluate(
         confusion,
         images,
         metrics.bootstrap(images[..., :3]),
-        _protocol(dataset, segmenter, confusion, used),
+        _protocol(dataset, chosen.about, segmenter, confusion, used),
     )
     if json_file is not None:
         write_json(json_file, result.to_dict())
@@ -118,17 +119,17 @@ def evaluate(
 def matched(
     root: Path,
     spec: Spec,
-    split: str,
+    split: str | Scored | None,
     layout: str | Patterns | None,
     mapping: Any,
     skip: Collection[str | Path],
 ) -> tuple[Dataset, Any]:
     """Return the data set in classes the model knows, and the mapping that brought it there."""
-    held_out = _held_out(root, spec, layout) if split == "val" else ()
+    chosen = split if isinstance(split, Scored) else scored(root, [spec], split, layout)
 
     def found(mapping: Any) -> Dataset:
         options: dict[str, Any] = {"layout": layout, "mapping": mapping, "skip": skip}
-        return joined(*(datasets.find(root, name, **options) for name in held_out or (split,)))
+        return joined(*(datasets.find(root, name, **options) for name in chosen.splits))
 
     dataset = found(mapping)
     if mapping is None and not set(dataset.class_names) <= set(spec.class_names):
@@ -136,72 +137,31 @@ def matched(
         if mapping is not None:
             try:
                 dataset = found(mapping)
-            except DataError as error:  # the mapping is of other data
+            except DataError as error:  # the model's own mapping is for other data
                 raise unknown_classes(dataset.class_names, spec.class_names) from error
     class_table(dataset.class_names, spec.class_names)
-    if held_out:
-        names = set(spec.card["held_out"])
-        samples = tuple(sample for sample in dataset.samples if sample.name in names)
-        dataset = replace(dataset, samples=samples, split=f"{_HELD_OUT} {dataset.split}")
+    if chosen.names:
+        samples = tuple(sample for sample in dataset.samples if sample.name in chosen.names)
+        name = f"held out in training, of {dataset.split}"
+        dataset = replace(dataset, samples=samples, split=name)
     if dataset.samples and dataset.bands != spec.bands and (spec.bands, dataset.bands) != (None, 1):
         raise DataError(
             f"{root}: the model takes {kind_of(spec.bands)}, and these are {kind_of(dataset.bands)}"
         )
     dataset = replace(dataset, bands=spec.bands)  # deep grey is a picture too, if asked to be
-    if dataset.problems:
-        shown = "\n  ".join(map(str, dataset.problems[:5]))
+    problems = [p for p in dataset.problems if p.kind not in spec.card.get("allow", ())]
+    if problems:
         raise DataError(
-            f"{root}: {len(dataset.problems)} problems, and a score would leave those files out:\n"
-            f"  {shown}\nmend them, or name the files to skip"
+            f"{root}: {datasets.report(problems, 5)}\n"
+            "a score would leave these out: mend them, or name the files to skip"
         )
     if not dataset.samples:
-        raise DataError(f"{root}: the split {split!r} is empty; nothing to score")
+        raise DataError(f"{root}: the split {dataset.split!r} is empty; nothing to score")
     return dataset, mapping
 
 
-def _held_out(root: Path, spec: Spec, layout: str | Patterns | None) -> tuple[str, ...]:
-    """The splits that training held photos out of, where those photos are what "val" means.
-
-    They are where the data have no val of their own: a tenth of an undivided folder, chosen anew,
-    might have been learned from. And they are for a fold, which is of train and val together.
-    """
-    names = set(spec.card.get("held_out", ()))
-    if not names:
-        return ()
-    available = datasets.splits(root, layout=layout)
-    undivided = "all" in available
-    here = spec.card.get("data") == root.resolve().name
-    if "val" in available and not undivided and not (spec.card.get("fold") and here):
-        return ()
-    parts = ("all",) if undivided else ("train", "val")
-    splits = tuple(part for part in parts if part in available)
-    listed = datasets.layouts.recognise(root, layout)
-    found = {sample.name for split in splits for sample in listed.read(split)[1].samples}
-    missing = sorted(names - found)
-    if missing and names & found and here:
-        raise DataError(
-            f"{root}: training held out {len(names)} photos, and {len(missing)} of them are not "
-            f"here, such as {missing[0]}; others of 'val' may have been learned from. Put them "
-            "back, or name another split to score"
-        )
-    return () if missing else splits
-
-
-def _check_members(members: Sequence[Segmenter], dataset: Dataset) -> None:
-    """Raise DataError where a model of an ensemble has learned from what another held out."""
-    scored = {sample.name for sample in dataset.samples}
-    for member in members if dataset.split.startswith(_HELD_OUT) else ():
-        held = member.spec.card.get("held_out")
-        if held and not scored <= set(held):
-            raise DataError(
-                f"{dataset.root}: the models held out different photos, so that each photo was "
-                "learned from by one of them: score them one by one, or name a split that none "
-                "has learned from, such as 'test'"
-            )
-
-
 def _protocol(
-    dataset: Dataset, segmenter: Segmenter, confusion: Counts, mapping: Any
+    dataset: Dataset, about: str, segmenter: Segmenter, confusion: Counts, mapping: Any
 ) -> dict[str, Any]:
     """How the scores came about, in words that can stand beside them."""
     spec = segmenter.spec
@@ -210,6 +170,7 @@ def _protocol(
     return {
         "data": str(dataset.root),
         "split": dataset.split,
+        "scored": about,
         "layout": dataset.layout,
         "images": len(dataset),
         "resolution": "each photo whole, labels compared at its mask's own size; for the network, "
@@ -227,7 +188,11 @@ def _protocol(
             if not pixels
         ],
         "boundary": "Cheng et al. 2021, 0.02 of the diagonal, void outside every class",
-        "interval": "95 %, percentile bootstrap over images, 1000 draws, seed 0",
+        "interval": "95 %, percentile bootstrap over images, 1000 draws, seed 0; with fewer than "
+        f"{FEW} images too narrow to trust",
+        "accepted": list(spec.card.get("allow", ())),
+        "selection": "training chooses its weights, and the size at which photos are shown, by its "
+        "val or the photos it holds out: the honest score is that of a test split",
         "model": " + ".join(map(_network, segmenter.members)),
         "test_time_augmentation": segmenter.tta,
         "engine": segmenter.engine.name,

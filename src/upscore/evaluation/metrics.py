@@ -46,6 +46,15 @@ class Scores:
     true_pixels: Counts
     predicted_pixels: Counts
 
+    @property
+    def mean_iou_of_true(self) -> float:
+        """The mean IoU over the classes that the truth holds, 0 to 1.
+
+        It compares two models on few images, which may hold no pixel of some classes: `mean_iou`
+        falls by whole classes for single stray pixels there.
+        """
+        return nan_mean(self.iou[self.true_pixels > 0])
+
     def to_dict(self) -> dict[str, Any]:
         """Return the scores as plain JSON values.
 
@@ -180,6 +189,8 @@ def boundary_counts(
 def bootstrap(images: ArrayLike, *, samples: int = 1000, seed: int = 0) -> tuple[float, float]:
     """The 95 % interval of the mean IoU if other images of the same kind had been drawn.
 
+    NaN for a single image, which tells nothing of others.
+
     Images are drawn with replacement `samples` times (Efron's percentile bootstrap); each time the
     counts of the drawn images are pooled and the mean IoU taken.
 
@@ -188,13 +199,15 @@ def bootstrap(images: ArrayLike, *, samples: int = 1000, seed: int = 0) -> tuple
 
     Example:
         >>> from upscore.evaluation.metrics import bootstrap
-        >>> bootstrap([[[4, 4, 4], [6, 6, 6]]])
+        >>> bootstrap([[[4, 4, 4], [6, 6, 6]]] * 2)
         (1.0, 1.0)
     """
     counts = np.asarray(images, np.float64)  # exact below 2^53, and a fast product
     n = len(counts)
     if not n or not counts[..., 1].any():
         raise ArgumentError(f"none of {n} images holds a pixel that counts: nothing to resample")
+    if n < 2:
+        return float("nan"), float("nan")
     draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=samples)
     hits, true, predicted = np.moveaxis(np.tensordot(draws, counts, axes=1), -1, 0)
     iou = ratio(hits, true + predicted - hits)

@@ -47,6 +47,7 @@ def write_report(folder: Path, result: Evaluation, segmenter: Segmenter, dataset
     environment.filters["score"] = _score
     page = environment.get_template("report.html").render(
         result=result.to_dict(),
+        interval=result.interval_in_words,
         palette=dict(zip(spec.class_names, spec.palette, strict=True)),
         confusion=_inline(confusion, "png"),
         worst=worst,

@@ -8,6 +8,8 @@ import numpy as np
 from upscore.evaluation import metrics
 from upscore.evaluation.metrics import Counts, Floats
 
+FEW = 10  # images: the interval of fewer is too narrow to trust
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -20,7 +22,8 @@ class Evaluation:
         confusion: int64, C x C: pixels, rows the truth and columns the prediction.
         images: int64, N x C x 5: of each photo and class hits, true pixels, predicted pixels, and
             boundary intersection and union.
-        interval: the 95 % interval of the mean IoU, by drawing photos again and again (bootstrap).
+        interval: the 95 % interval of the mean IoU, by drawing photos again and again (bootstrap);
+            NaN for a single photo.
         protocol: how it was measured: data, split, sizes, engine and versions.
     """
 
@@ -50,6 +53,15 @@ class Evaluation:
         iou = metrics.ratio(hits, true + predicted - hits)
         return metrics.ratio(np.nansum(iou, axis=1), (~np.isnan(iou)).sum(axis=1))
 
+    @property
+    def interval_in_words(self) -> str:
+        """The interval, and whether the photos are enough for it."""
+        (low, high), photos = self.interval, len(self.image_names)
+        if photos < 2:
+            return "no 95 % interval: it needs two images or more"
+        few = f", too narrow to trust with {photos} images" if photos < FEW else ""
+        return f"95 % interval {low:.3f} to {high:.3f}{few}"
+
     def worst(self, count: int) -> list[int]:
         """Return which photos have the lowest mean IoU, worst first.
 
@@ -74,7 +86,7 @@ class Evaluation:
         return {
             "model": self.model,
             **{key: value for key, value in scores.items() if key not in per_class},
-            "mean_iou_95": list(self.interval),
+            "mean_iou_95": [metrics.plain(end) for end in self.interval],
             "mean_boundary_iou": metrics.plain(metrics.nan_mean(boundary)),
             "classes": {
                 name: {key: scores[key][i] for key in per_class}

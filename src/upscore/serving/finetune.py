@@ -1,7 +1,7 @@
 """The process that fine-tunes: `python -m upscore.serving.finetune DATA RUN MODEL time=10m`.
 
 Trains on DATA from MODEL, for a time or `steps=300`, and writes RUN/comparison.json: the mean IoU
-of both models on the photos that training held out.
+of both models on the photos that training held out. It writes none where none was held out.
 """
 
 import sys
@@ -18,14 +18,17 @@ from upscore.training.train import train
 
 
 def finetune(data: Path, run: Path, model: str, **length: Any) -> None:
-    """Train on corrected photos from a model, and compare the two."""
+    """Train on corrected photos from a model, and compare the two on those held out."""
     train(data, run, pretrained=model, log=(), **length)
-    new, old = load(run), load(model)
+    new = load(run)
+    if not new.spec.card["held_out"]:
+        return
+    old = load(model)
     held_out, _ = matched(data, new.spec, "val", None, None, ())
 
     def score(segmenter: Segmenter) -> float:
         confusion, _ = confusion_of(segmenter, held_out, range(len(held_out)))
-        return metrics.scores(confusion).mean_iou
+        return metrics.scores(confusion).mean_iou_of_true
 
     write_json(
         run / "comparison.json",

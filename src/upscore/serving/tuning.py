@@ -131,9 +131,15 @@ class Tuning:
         if self._state == "stopped":
             self._message = "stopped"
             return
-        compared = _read(self._run / "comparison.json")
-        if code or "after" not in compared:
+        if code:
             self._state, self._message = "failed", "training failed: see the log"
+            return
+        kept = f"{self._model} stays as it was, and the new model is in {self._run}"
+        compared = _read(self._run / "comparison.json")
+        if not compared:
+            why = _read(self._run / "plan.json")["split"]
+            said = f"no photo was held out to compare the models on ({why}); {kept}"
+            self._state, self._message = "done", said
             return
         before, after, photos = compared["before"], compared["after"], compared["photos"]
         held_out = "1 held-out photo" if photos == 1 else f"{photos} held-out photos"
@@ -147,7 +153,7 @@ class Tuning:
             self._swapped = True
             said += f"; {self._model} is the new model now, and stays in {self._run}"
         else:
-            said += f"; {self._model} stays as it was, and the new model is in {self._run}"
+            said += f"; {kept}"
         self._state, self._message = "done", said
 
 
