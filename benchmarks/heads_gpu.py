@@ -56,7 +56,7 @@ def peak(call: Callable[[], object]) -> float:
     torch.cuda.reset_peak_memory_stats()
     call()
     torch.cuda.synchronize()
-    return (torch.cuda.max_memory_allocated() - before) / 1e6
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
 def made(shape: tuple[int, ...], smooth: bool) -> torch.Tensor:

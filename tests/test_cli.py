@@ -84,6 +84,19 @@ def test_check_reports_each_problem_of_an_undivided_folder_once(tmp_path):
     assert done.stdout.count(str(tmp_path / "masks" / "5.png")) == 1
 
 
+def test_check_notes_masks_that_are_cut(tmp_path):
+    for part, band in (("images", "RGB"), ("masks", "L")):
+        (tmp_path / part).mkdir()
+        half = Image.new(band, (40, 40))
+        half.paste("white", (0, 0, 20, 37))
+        half.save(tmp_path / part / "a.jpg")
+    done = command("check", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].startswith(
+        "note: 1 of 1 masks have values between 0 and 255"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -12,9 +12,15 @@ from upscore.training.facts import Facts
 
 
 def facts(
-    photos=100, size=(400, 512), shares=(0.7, 0.3), thickness=(200.0, 40.0), upper=0.5, sizes=None
+    photos=100,
+    size=(400, 512),
+    shares=(0.7, 0.3),
+    thickness=(200.0, 40.0),
+    upper=0.5,
+    sizes=None,
+    colour=True,
 ):
-    """The facts of photos all alike; `sizes` and their things' thickness may differ."""
+    """The facts of photos all alike; `sizes`, thickness and `upper` may differ."""
     classes = len(shares)
     names = ("ground", "thing", "stuff", "other")[:classes]
     sample = Sample("p", Path("p.png"), Path("p.png"))
@@ -24,9 +30,9 @@ def facts(
     )  # fmt: skip
     sizes = np.array([size] * photos if sizes is None else sizes)
     pixels = np.outer(sizes.prod(axis=1), shares).round().astype(np.int64)
-    halves = (pixels * upper).round().astype(np.int64)
+    halves = (pixels * np.reshape(upper, (-1, 1))).round().astype(np.int64)
     thick = np.broadcast_to(np.array(thickness, float), (photos, classes))
-    return Facts(Survey(dataset, (), pixels, sizes, halves, thick))
+    return Facts(Survey(dataset, (), pixels, sizes, halves, thick, np.full(photos, colour)))
 
 
 def test_processes_share_a_batch_evenly():
@@ -65,6 +71,12 @@ def test_the_larger_encoder_is_taken_with_its_imagenet_weights(given, encoder):
     assert chosen(given)[0]["encoder"] == encoder
 
 
+def test_there_are_no_statistics_to_keep_without_pretrained_weights():
+    assert chosen({"pretrained": False})[0]["frozen_norm"] is False
+    assert chosen({"pretrained": False, "frozen_norm": True})[0]["frozen_norm"] is True
+    assert "frozen_norm" not in chosen()[0]
+
+
 def test_photos_of_large_things_are_shown_small():
     fields, _ = chosen(size=(3000, 4000), thickness=(900.0, 700.0))
     assert fields["long_side"] == 512
@@ -100,9 +112,43 @@ def test_a_class_that_is_nearly_absent_decides_nothing():
     assert with_it["loss"] == without["loss"]
 
 
+@pytest.mark.parametrize("held", [1, 10])
+def test_a_small_class_decides_where_many_photos_hold_it(held):
+    """Specks of 12 x 12 in photos of 6000 x 4000: of so few pixels, but the things to find."""
+    made = facts(photos=40, size=(4000, 6000), shares=(1.0, 0.0), thickness=(4000.0, 12.0))
+    made.survey.class_pixels[:held, 1] = 144
+    fields, reasons = choose(made, {})
+    assert (fields["long_side"] > 512) is (fields["foreground"] > 0) is (held == 10)
+    assert ("thing is 12.0 pixels thick" in reasons["long_side"]) is (held == 10)
+
+
+def test_things_that_stay_too_thin_are_said_to_be():
+    assert "may be missed" in chosen(size=(3000, 6000), thickness=(100.0, 5.0))[1]["long_side"]
+    assert "may be missed" not in chosen(size=(384, 512), thickness=(100.0, 5.0))[1]["long_side"]
+
+
 @pytest.mark.parametrize(("upper", "flipped"), [(0.5, True), (0.51, True), (0.7, False)])
 def test_up_and_down_are_flipped_where_the_masks_tell_no_difference(upper, flipped):
     assert chosen(upper=upper)[0]["flip_ud"] is flipped
+
+
+@pytest.mark.parametrize(
+    ("photos", "colour", "flipped"), [(20, False, True), (20, True, False), (4, False, False)]
+)
+def test_few_things_are_above_or_below_by_chance(photos, colour, flipped):
+    """One blob in each of 20 photos, 12 of them above: a fifth more, which chance explains.
+
+    Grey photos are then flipped. Those with colours may be snapshots, and four tell nothing.
+    """
+    upper = [1.0] * -(-photos * 3 // 5) + [0.0] * photos
+    made = chosen(photos=photos, upper=upper[:photos], colour=colour)[0]
+    assert made["flip_ud"] is flipped
+
+
+@pytest.mark.parametrize(("side", "crop"), [(28, 64), (64, 128), (100, 192), (2000, 256)])
+def test_small_photos_are_taken_whole(side, crop):
+    """They are enlarged at most twice: a larger crop would be padding."""
+    assert chosen(size=(side, side), thickness=(side, side / 2))[0]["crop"] == crop
 
 
 def test_things_that_do_not_grow_with_the_photos_are_shown_by_one_factor():

@@ -4,17 +4,19 @@ import dataclasses
 import io
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from rich.console import Console
 from training_worker import TINY
 
 import tiny
 import upscore
 from upscore import data, images
-from upscore.errors import DataError, RunError
+from upscore.errors import ArgumentError, DataError, RunError
 from upscore.training import length, timing
 from upscore.training.plan import Plan, spec_of
 from upscore.training.rates import find_rate, steepest
@@ -46,6 +48,21 @@ def test_photos_are_held_out_of_train_alone(folder):
     assert len(held) == 2
     assert all(sample.image.parent.parent.name == "train" for sample in made.validation.samples)
     assert "held out of train" in made.split
+
+
+def test_the_kinds_of_problems_that_are_accepted_are_kept_with_the_model(folder):
+    survey = upscore.plan(folder, **SMALL, allow=["blurred"]).training
+    assert spec_of(Recipe(), survey).card["allow"] == ["blurred"]
+
+
+def test_notes_of_the_data_are_among_the_advice(folder, tmp_path):
+    root = shutil.copytree(folder, tmp_path / "data")
+    photo = next((root / "train" / "images").iterdir())
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(images.read(photo)).save(photo, exif=exif)
+    made = upscore.plan(root, **SMALL)
+    assert sum("EXIF" in line for line in made.advice) == 1
 
 
 def with_val(folder, root):
@@ -120,9 +137,78 @@ def test_a_time_sets_the_steps(folder, monkeypatch):
         assert made.seconds < seconds
     assert "a step takes 0.50 s" in short.reasons["steps"]
     assert upscore.plan(folder, time="10m", steps=7, **SMALL).recipe.steps == 7
-    hasty = upscore.plan(folder, time="5s", **SMALL)
-    assert hasty.recipe.steps == 1
-    assert "too short" in hasty.reasons["steps"]
+    with pytest.raises(ArgumentError, match=r"time is too short.*a step 0\.5 s.*more \(--time\)"):
+        upscore.plan(folder, time="5s", **SMALL)
+
+
+@pytest.mark.parametrize(("held", "photo"), [(1449, 0.15), (20, 0.7)])
+def test_scoring_leaves_time_to_learn(folder, monkeypatch, held, photo):
+    """However many validation photos there are, and however large they are shown."""
+    survey = data.survey(data.find(folder))
+    validation = survey.part([i % 10 for i in range(held)]).dataset
+    recipe = Recipe(**SMALL)
+    monkeypatch.setattr(timing, "measure", lambda *_: timing.Timing(0.5, photo))
+    until = time.monotonic() + 120
+    options = {"fixed": (), "workers": 0}
+    made, why, seconds = length.fitted(
+        recipe, {}, spec_of(recipe, survey), survey, validation, until, **options
+    )
+    assert made.steps * 0.5 > 0.4 * 120
+    assert seconds < 120
+    assert made.validation_photos < held
+    assert f"{photo:.2f} s" in why["validation_photos"]
+
+
+def test_reading_photos_once_counts_in_the_time(folder, monkeypatch):
+    found = []
+    for decoding in (0.0, 30.0):
+        took = timing.Timing(0.5, 0.0, 0.0, decoding)
+        monkeypatch.setattr(timing, "measure", lambda *_, took=took: took)
+        found.append(upscore.plan(folder, time="2m", **SMALL).recipe.steps)
+    assert found[0] - found[1] == pytest.approx(30 * 0.9 / (length.CAUTION * 0.5), abs=2)
+
+
+def test_photos_of_about_the_mean_size_are_timed(tmp_path):
+    tiny.data_set(tmp_path, train=5)
+    for i, side in enumerate((8, 50, 52, 64, 90)):
+        path = tmp_path / "train" / "images" / f"{i}.png"
+        Image.open(path).resize((side, side)).save(path)
+    photos = data.find(tmp_path, "train")
+    assert timing._of_mean_size(photos)[:2] == [3, 2]  # the mean is 3600 pixels: 60 x 60
+
+
+def test_classes_that_cannot_be_learned_or_scored_are_named(folder, tmp_path, capsys):
+    root = with_val(folder, tmp_path / "data")
+    (root / "classes.txt").write_text("ground\ndisc\nsquare\nstar\n")
+    for path in (root / "val" / "masks").iterdir():
+        mask = np.array(Image.open(path))
+        Image.fromarray(np.where(mask == 1, 0, mask)).save(path)
+    made = upscore.plan(root, **SMALL)
+    assert "in no mask to learn from, so never found: star" in made.advice
+    upscore.train(root, tmp_path / "run", **SMALL, steps=1, workers=0, log=(), show=False)
+    said = " ".join(capsys.readouterr().err.split())  # lines are broken to the terminal's width
+    assert "in none of the photos that sizes were tried on: disc, star" in said
+
+
+def test_masks_that_are_void_everywhere_teach_nothing(folder, tmp_path):
+    root = shutil.copytree(folder, tmp_path / "data")
+    for path in (root / "train" / "masks").iterdir():
+        Image.fromarray(np.full((64, 64), 255, np.uint8)).save(path)
+    with pytest.raises(DataError, match="void"):
+        upscore.plan(root, **SMALL)
+
+
+def test_what_cannot_be_is_said_before_the_work(folder, tmp_path, monkeypatch):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "state.json").write_text("{}")
+    monkeypatch.setattr("upscore.training.train.plan", None)  # to call it would be an error
+    with pytest.raises(RunError, match=r"holds a run already: go on with it \(--resume\)"):
+        upscore.train(folder, tmp_path, **SMALL)
+
+
+def test_half_precision_needs_a_gpu(folder, tmp_path):
+    with pytest.raises(ArgumentError, match="'fp16', which needs a GPU"):
+        upscore.plan(folder, **SMALL | {"precision": "fp16"})
 
 
 @pytest.mark.parametrize(("once", "seconds"), [(50.0, 110), (2.0, 60)])
@@ -147,7 +233,7 @@ def test_validations_take_a_tenth_of_the_time_at_most(folder, monkeypatch):
     recipe = dataclasses.replace(recipe, steps=80)
     made, _, seconds = length.fitted(recipe, {}, spec, survey, held, None, fixed=())
     assert made.evaluate_every == 40  # two of them: 8 of 80 s
-    assert seconds == pytest.approx(80 + 2 * 4 + 5.4 * 2 + length.AROUND)
+    assert seconds == pytest.approx(80 + 2 * 4 + 5.375 * 2 + length.AROUND)
     given, _, _ = length.fitted(recipe, {}, spec, survey, held, None, fixed=("evaluate_every",))
     assert given.evaluate_every == recipe.evaluate_every
 
@@ -280,7 +366,13 @@ def test_three_photos_are_all_learned_from(folder, tmp_path):
     )
     assert np.isnan(run.best)
     assert len(run.identity["photos"]) == 3
-    assert upscore.load(tmp_path / "run").spec.class_names == ("ground", "disc", "square")
+    spec = upscore.load(tmp_path / "run").spec
+    assert spec.class_names == ("ground", "disc", "square")
+    assert spec.card["held_out"] == []
+    with pytest.raises(DataError, match="none was held out to score it"):
+        upscore.evaluate(root, tmp_path / "run", progress=False)
+    result = upscore.evaluate(root, tmp_path / "run", split="test", progress=False)
+    assert len(result.image_names) == 3
 
 
 def test_a_model_that_learned_nothing_is_said_so_in_red(folder, tmp_path, capsys):

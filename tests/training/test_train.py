@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,15 +169,18 @@ def test_processes_share_a_planned_batch_and_speak_once(photos, tmp_path):
     settings = [f"--set={name}={getattr(TINY, name)}" for name in names]
     command = [*start, "-m", "upscore", "train", str(photos), "-o", str(tmp_path / "run")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    command += ["--time=1s", *settings]
+    command += ["--steps=1", *settings]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("validation: mIoU") == done.stdout.count("next: ") == 1
     kept = json.loads((tmp_path / "run" / "plan.json").read_text())
     assert kept["recipe"]["batch_size"] == 6
     assert kept["reasons"]["batch_size"] == "no fewer than 4, shared evenly by 3 processes"
-    assert kept["recipe"]["steps"] == 1
-    assert "the time is too short" in kept["reasons"]["steps"]
+    command = [word.replace("--steps=1", "--time=1s") for word in command]
+    command[command.index("-o") + 1] = str(tmp_path / "hasty")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert done.stderr.count("the time is too short") >= 1
 
 
 def test_steps_see_the_same_photos_however_they_are_shared_and_resumed(found):
@@ -245,18 +249,83 @@ def test_rare_photos_are_shown_more_often(found):
     np.testing.assert_allclose(rare.factors, expected)
 
 
+def test_a_third_of_the_crops_shows_what_few_photos_hold(found):
+    """Though only one photo in a hundred holds it."""
+    survey = found[0]
+    one = int(np.flatnonzero(survey.class_pixels[:, 1])[0])
+    empty = survey.part([one] * 100)
+    empty.class_pixels[1:, 1:] = 0  # 99 of the photos count as if nothing were marked in them
+    for foreground, low, high in ((0.0, 1, 20), (0.33, 80, 190)):
+        crops = Crops(empty, dataclasses.replace(TINY, foreground=foreground))
+        shown = []
+        crops.decoded = Noted(crops.decoded, shown)
+        for item in range(400):
+            assert crops[item][1].shape == (TINY.crop, TINY.crop)
+        assert low < shown.count(0) < high  # a hundredth of 400, or a third
+
+
+class Noted:
+    """Decoded photos that note which were asked for."""
+
+    def __init__(self, decoded, shown):
+        self.decoded, self.shown = decoded, shown
+
+    def __getitem__(self, photo):
+        self.shown.append(photo)
+        return self.decoded[photo]
+
+
+def test_channels_that_are_classes_are_not_taken_for_other_classes(tmp_path):
+    """In the paper's form each channel of the decoder is a class."""
+    spec = tiny.spec("fcn4s", TINY.encoder, "classes")
+    tiny.saved(tmp_path / "model", spec, seed=1)
+    recipe = dataclasses.replace(TINY, width="classes", pretrained=str(tmp_path / "model"))
+    theirs = tiny.network(spec, seed=1).state_dict()
+    for names, taken in ((spec.class_names, True), (spec.class_names[::-1], False)):
+        ours = build_network(recipe, names).state_dict()
+        assert torch.equal(ours["score_32.weight"], theirs["score_32.weight"]) is taken
+        key = next(name for name in theirs if name.startswith("encoder.") and "weight" in name)
+        assert torch.equal(ours[key], theirs[key])
+
+
+@pytest.mark.parametrize("long_side", [None, 32])
+def test_photos_that_fit_only_when_shrunk_are_kept_so(found, monkeypatch, long_side):
+    """Crops are the same but for what resizing twice changes, and a photo is decoded once."""
+    survey = found[0]
+    recipe = dataclasses.replace(
+        TINY, long_side=long_side, scale=(0.4, 0.5) if long_side is None else (0.8, 1.0)
+    )
+    whole = Crops(survey, recipe)
+    bytes_of_all = int(survey.sizes.prod(axis=1).sum()) * 4
+    monkeypatch.setattr("upscore.training.decoded.KEPT", bytes_of_all // 3)
+    small = Crops(survey, recipe)
+    assert (whole.decoded.shrinks, small.decoded.shrinks) == (False, True)
+    for item in range(4):
+        (image, mask), (image_again, mask_again) = whole[item], small[item]
+        known = mask != 255
+        assert torch.equal(known, mask_again != 255)
+        assert (mask == mask_again)[known].float().mean() > 0.95
+        assert (image.float() - image_again.float()).abs().mean() < 8
+    assert all(max(mask.shape) == 32 for (_, mask), _ in small.decoded._kept.values())
+    monkeypatch.setattr("upscore.training.decoded.KEPT", bytes_of_all // 5)
+    assert not Crops(survey, recipe).decoded.keeps
+
+
 def test_a_run_can_go_on_from_a_model(tmp_path):
-    """Everything that fits is taken over; layers of another number of classes are new."""
+    """Everything that fits is taken over, and what finds a class by the class's name."""
     tiny.saved(tmp_path / "model", SPEC, seed=1)
     recipe = dataclasses.replace(TINY, pretrained=str(tmp_path / "model"))
     theirs = tiny.network(SPEC, seed=1).state_dict()
-    same = build_network(recipe, 3).state_dict()
+    same = build_network(recipe, SPEC.class_names).state_dict()
     assert all(torch.equal(same[name], value) for name, value in theirs.items())
-    other = build_network(recipe, 5).state_dict()
+    other = build_network(recipe, ("cow", *SPEC.class_names[::-1])).state_dict()
     for name, value in theirs.items():
-        assert torch.equal(other[name], value) is (not name.startswith("classify")), name
+        if name.startswith("classify"):
+            assert torch.equal(other[name][1:], value.flip(0)), name
+        else:
+            assert torch.equal(other[name], value), name
     with pytest.raises(ValueError, match="has the encoder test_efficientnet, this run resnet18"):
-        build_network(dataclasses.replace(recipe, encoder="resnet18"), 3)
+        build_network(dataclasses.replace(recipe, encoder="resnet18"), "abc")
 
 
 def test_frozen_parts_stay(tmp_path, found):
@@ -270,7 +339,7 @@ def test_frozen_parts_stay(tmp_path, found):
         freeze=("conv_stem", "blocks.0"),
         steps=2,  # the very first step has a rate of zero
     )
-    before = build_network(recipe, 3).state_dict()
+    before = build_network(recipe, "abc").state_dict()
     fit(recipe, *found, tmp_path / "run", workers=0)
     after = read_tensors(tmp_path / "run" / "state", "state")[1]
     changed = {name for name in before if not torch.equal(before[name], after[f"network.{name}"])}
@@ -328,13 +397,13 @@ def test_values_that_cannot_be_are_refused(change):
 
 def test_frozen_norm_needs_something_to_keep():
     with pytest.raises(ValueError, match="frozen_norm"):
-        build_network(dataclasses.replace(TINY, frozen_norm=True), 3)
+        build_network(dataclasses.replace(TINY, frozen_norm=True), "abc")
 
 
 def test_objective_is_the_plain_composition():
     """Sum over pixels of all stages' losses, against interpolate and cross_entropy."""
     torch.manual_seed(0)
-    network = build_network(TINY, 3)
+    network = build_network(TINY, "abc")
     weights = torch.tensor([1.0, 2.0, 3.0])
     objective = Objective(network, TINY, Normalise(SPEC), weights).eval()
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
@@ -367,7 +436,7 @@ def test_the_averaged_network_is_what_its_weights_say(found):
     with torch.no_grad():
         for parameter in model.network.parameters():
             parameter += 1  # the network goes on learning
-    fresh = build_network(recipe, 3)
+    fresh = build_network(recipe, "abc")
     fresh.load_state_dict(averaged.state_dict())
     images = torch.randn(1, 3, 64, 64)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -375,7 +444,7 @@ def test_the_averaged_network_is_what_its_weights_say(found):
 
 
 def test_rates_rise_and_fall():
-    network = build_network(TINY, 2)
+    network = build_network(TINY, "ab")
     optimizer = torch.optim.AdamW(parameter_groups(network, TINY))
     recipe = dataclasses.replace(TINY, warmup=0.1, power=1.0)
     for progress, share in ((0.0, 0.0), (0.05, 0.5), (0.1, 1.0), (0.55, 0.5), (1.0, 0.0)):
@@ -399,7 +468,7 @@ def test_what_is_frozen_is_folded_and_learns_the_same(found):
     recipe, survey = Recipe(width=8, precision="no"), found[0]
     spec = spec_of(recipe, survey)
     model, _ = learner(recipe, spec, survey, torch.device("cpu"))
-    plain = Objective(build_network(recipe, 3), recipe, Normalise(spec)).train()
+    plain = Objective(build_network(recipe, "abc"), recipe, Normalise(spec)).train()
     folded = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert all("forward" in norm.__dict__ for norm in folded)
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
@@ -429,7 +498,7 @@ def test_averaging_forgets_the_start():
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_build_and_freeze_what_they_name(name):
     recipe = RECIPES[name]
-    network = build_network(recipe, 3)
+    network = build_network(recipe, "abc")
     names = [n for n, _ in network.encoder.network.named_parameters()]
     for start in recipe.freeze:
         assert any(n.startswith(start) for n in names), start
@@ -489,8 +558,6 @@ def test_a_disk_that_fills_up_leaves_the_last_good_state(tmp_path, photos):
 
 
 def test_broken_data_stop_training_unless_skipped(tmp_path, photos):
-    import shutil
-
     root = tmp_path / "data"
     shutil.copytree(photos, root)
     (root / "train" / "images" / "0.png").write_bytes(b"not a picture")
@@ -502,6 +569,15 @@ def test_broken_data_stop_training_unless_skipped(tmp_path, photos):
     skip = data.read_skip_list(listed)
     run = upscore.train(root, tmp_path / "run", skip=skip, workers=0, **without_mapping(options))
     assert len(run.identity["photos"]) == 3
+
+
+def test_a_photo_of_two_splits_is_listed_once_and_stays_in_the_later_one(tmp_path, photos):
+    root = shutil.copytree(photos, tmp_path / "data")
+    for part in ("images", "masks"):
+        shutil.copy(root / "train" / part / "0.png", root / "val" / part / "twin.png")
+    with pytest.raises(data.DataError, match=r"1 problem \(1 duplicate\)"):
+        upscore.plan(root, out=tmp_path / "run")
+    assert data.read_skip_list(tmp_path / "run" / "skip.txt") == ("train/images/0.png",)
 
 
 @pytest.mark.parametrize("weights", ["none", "sqrt-median"])

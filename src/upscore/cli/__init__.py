@@ -27,7 +27,7 @@ for command in (demo, predict, serve, check, plan, train, evaluate, export, upsa
 
 
 def main() -> None:
-    """Run the command; what a user can mend is one message and exit code 1, not a traceback."""
+    """Run the command; what a user can fix is one message and exit code 1, not a traceback."""
     for stream in (sys.stdout, sys.stderr):  # file names may hold what the terminal cannot show
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -17,7 +17,10 @@ def upsample(
         str, typer.Option(help="What lies beyond the border: replicate its pixels, or zeros.")
     ] = "replicate",
 ) -> None:
-    """Enlarge an image with a bilinear transposed convolution."""
+    """Enlarge an image.
+
+    A transposed convolution with the bilinear filter does it.
+    """
     from upscore.upsampling import upsample_file
 
     pixels = upsample_file(photo, output, factor, edges=edges)
@@ -33,7 +36,10 @@ def explain(
     ),
     open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
 ) -> None:
-    """Write a page that explains transposed convolution; it works offline."""
+    """Write a page on transposed convolution.
+
+    It is interactive and works offline.
+    """
     from upscore.explanation.explain import explain as examine
     from upscore.explanation.page import open_page, write_page
 

@@ -50,7 +50,10 @@ def export(
         typer.Option(help="Write the file even if this measure is below its limit."),
     ] = None,
 ) -> None:
-    """Export a model for programs without upscore, and check that its labels stay the same."""
+    """Export a model for other programs.
+
+    It first checks that the labels stay the same.
+    """
     from upscore.exporting.export import export as run
 
     chosen: dict[str, Any] = {"format": format, "precision": precision, "head": head, "size": size}

@@ -48,7 +48,10 @@ def plan(
         typer.Option(help="Try learning rates, and draw the loss at each into this PNG."),
     ] = None,
 ) -> None:
-    """Show how upscore would train on your photos and masks, and why."""
+    """Show how training would go, and why.
+
+    It looks at your photos and masks, and writes the plan to a file.
+    """
     from upscore.training.plan import plan as run
 
     made = run(
@@ -91,10 +94,13 @@ def train(
     workers: Annotated[int, typer.Option(help="The number of processes that decode photos.")] = 2,
     log: Annotated[
         str,
-        typer.Option(help="The loggers, as far as installed: tensorboard,wandb,mlflow; or none."),
+        typer.Option(help="Where scores are logged: tensorboard,wandb,mlflow; or none."),
     ] = "tensorboard",
 ) -> None:
-    """Look at your photos and masks, plan a training run, and train."""
+    """Train a model on your photos and masks.
+
+    It looks at them and plans the run first.
+    """
     from upscore.training.allocator import keep_freed
     from upscore.training.train import train as run
 

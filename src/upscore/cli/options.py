@@ -77,8 +77,8 @@ Settings = Annotated[
 GroupBy = Annotated[
     str | None,
     typer.Option(
-        help="Hold out whole groups of photos: those in whose names this regular expression "
-        "matches the same text, such as patient_[0-9]+",
+        help="Hold out whole groups of photos: those in whose names, or paths, this regular "
+        "expression matches the same text, such as patient_[0-9]+",
     ),
 ]
 WhichFold = Annotated[

@@ -11,7 +11,10 @@ from upscore.prediction.video import VIDEO_SUFFIXES
 
 
 def demo(output: Output = Path("demo-output")) -> None:
-    """Segment the three photos that come with the package with the bundled model."""
+    """Label the three sample photos.
+
+    They come with the package, as does the model that labels them.
+    """
     from upscore.images import samples
 
     _predict(list(samples().values()), output, "bundled")
@@ -96,7 +99,11 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Label photos: a palette PNG, an overlay and a summary; exit code 1 if any file failed."""
+    """Label photos, large pictures or videos.
+
+    Each photo gets a palette PNG and an overlay, and all of them a summary. The exit code is 1 if
+    any file failed.
+    """
     running = running_of(engine, device, precision, long_side)
     clips = [path for path in photos if Path(path).suffix.lower() in VIDEO_SUFFIXES]
     if clips and (tile, on, jobs, resume, max_pixels) != (None, None, 1, False, None):

@@ -76,7 +76,10 @@ def serve(
     long_side: LongSide = None,
     tta: Tta = "",
 ) -> None:
-    """Serve a page for labelling and correcting photos, and an API."""
+    """Serve a page and an API for labelling.
+
+    On the page you can also correct labels.
+    """
     from upscore.serving.models import Running
     from upscore.serving.serve import serve as run
     from upscore.serving.settings import Settings

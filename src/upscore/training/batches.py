@@ -1,7 +1,6 @@
 """The photos of each step of a run: they depend on seed, epoch and position alone."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +12,8 @@ from torch.utils.data import Dataset as TorchDataset
 from upscore.data import Survey, TrainTransform
 from upscore.data.classes import VOID
 from upscore.errors import ArgumentError
+from upscore.training.decoded import Decoded
 from upscore.training.recipe import Recipe
-
-_KEPT = 512 << 20  # bytes of decoded photos and masks that a process keeps
 
 
 def seeded(*numbers: int) -> int:
@@ -43,37 +41,36 @@ def drawn(factors: NDArray[np.float64], generator: np.random.Generator) -> NDArr
 
 
 class Crops(TorchDataset[tuple[Tensor, Tensor]]):
-    """Augmented photos in the order of a run: item i is the i-th photo trained on."""
+    """Augmented photos in the order of a run: item i is the i-th photo trained on.
 
-    def __init__(self, survey: Survey, recipe: Recipe) -> None:
-        self.dataset, self.recipe = survey.dataset, recipe
+    `among`: take the first so many photos alone.
+    """
+
+    def __init__(self, survey: Survey, recipe: Recipe, among: int | None = None) -> None:
+        self.dataset, self.recipe, self.among = survey.dataset, recipe, among or len(survey)
         self.factors = repeat_factors(survey.class_pixels, recipe.repeat_rare)
         self.commonest = int(survey.class_pixels.sum(axis=0).argmax())
+        others = np.delete(survey.class_pixels, self.commonest, axis=1)
+        # Whether a photo holds a less common class.
+        self.telling: NDArray[np.bool_] = np.asarray(others.any(axis=1))
         self.transform = TrainTransform(
             recipe.crop, recipe.scale, recipe.flip, recipe.colour, recipe.flip_ud, recipe.rotate
         )
         self._epoch, self._photos = -1, np.zeros(0, np.int64)
-        # Decoding a photo takes as long as augmenting it: small sets are decoded once.
-        bands = survey.dataset.bands
-        a_pixel = 4 if bands is None else 4 * bands + 1
-        self._keeps = int(survey.sizes.prod(axis=1).sum()) * a_pixel <= _KEPT
-        self._kept: dict[int, tuple[NDArray[Any], NDArray[np.uint8]]] = {}
+        self.decoded = Decoded(survey, recipe)
 
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor]:
         epoch, position = divmod(item, len(self.dataset))
-        image, mask = self._read(int(self._photos_of(epoch)[position]))
+        photo = int(self._photos_of(epoch)[position])
         seed = seeded(self.recipe.seed, item)
-        focus = self._focus(mask, np.random.default_rng(seed))
-        by = self.recipe.long_side / max(mask.shape) if self.recipe.long_side else 1.0
+        generator = np.random.default_rng(seed)
+        focused = self.telling.any() and generator.random() < self.recipe.foreground
+        if focused and not self.telling[photo]:
+            weights = self.factors * self.telling
+            photo = int(generator.choice(len(weights), p=weights / weights.sum()))
+        (image, mask), by = self.decoded[photo % self.among]
+        focus = self._focus(mask, generator) if focused else None
         return self.transform.by(by)(image, mask, torch.Generator().manual_seed(seed), focus)
-
-    def _read(self, photo: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        pair = self._kept.get(photo)
-        if pair is None:
-            pair = self.dataset.read(photo)
-            if self._keeps:
-                self._kept[photo] = pair
-        return pair
 
     def _photos_of(self, epoch: int) -> NDArray[np.int64]:
         """An epoch's photos: drawn once by each process that loads them."""
@@ -85,9 +82,10 @@ class Crops(TorchDataset[tuple[Tensor, Tensor]]):
     def _focus(
         self, mask: NDArray[np.uint8], generator: np.random.Generator
     ) -> tuple[int, int] | None:
-        """A pixel that the crop shall hold: of a class drawn evenly from the less common ones."""
-        if generator.random() >= self.recipe.foreground:
-            return None
+        """A pixel that the crop shall hold: of a class drawn evenly from the less common ones.
+
+        None where the mask has none any more, as shrinking took it away.
+        """
         labels = np.unique(mask)
         labels = labels[(labels != VOID) & (labels != self.commonest)]
         if not len(labels):
@@ -107,14 +105,21 @@ def check_shared(size: int, world: int) -> None:
 
 
 def batches(
-    survey: Survey, recipe: Recipe, steps: range, *, rank: int, world: int, workers: int
+    survey: Survey,
+    recipe: Recipe,
+    steps: range,
+    *,
+    rank: int,
+    world: int,
+    workers: int,
+    among: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One process's share of the global batch of each step: every `world`-th photo."""
     size = recipe.batch_size
     check_shared(size, world)
     shares = [list(range(step * size + rank, (step + 1) * size, world)) for step in steps]
     loader = DataLoader(
-        Crops(survey, recipe),
+        Crops(survey, recipe, among),
         batch_sampler=shares,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),

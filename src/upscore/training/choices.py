@@ -4,6 +4,7 @@ Each rule is a function of a few lines that returns fields with their values and
 looks at a data set's name: what is written here has to serve any folder.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ Choice = tuple[dict[str, Any], str]
 
 LARGE = 512  # pixels: photos are shown to the network no larger on their longer side, unless ...
 CLEAR = 14.0  # ... their thinnest things would be thinner than so many pixels
+FAINT = 4.0  # pixels: things that are shown thinner are easily missed
 MOST_SHOWN = 1536  # pixels: larger for thin things makes the network slow
 MOST_ENLARGED = 2.0  # no photo is enlarged by more: nothing new comes to light
 WORTH = 0.2  # a smaller change of size is left out
@@ -27,7 +29,7 @@ def choose(facts: Facts, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict
     """All fields that the data decide, and why; those `given` stay, and later rules see them."""
     fields: dict[str, Any] = {}
     reasons: dict[str, str] = {}
-    for rule in (_encoder, _size, _crop, _loss, _sampling, _flips, _batch, _length):
+    for rule in (_encoder, _norm, _size, _crop, _loss, _sampling, _flips, _batch, _length):
         chosen, reason = rule(facts, fields | dict(given))
         for name, value in chosen.items():
             fields[name] = given.get(name, value)
@@ -40,10 +42,14 @@ def _encoder(facts: Facts, given: Mapping[str, Any]) -> Choice:
         return {
             "encoder": Recipe().encoder
         }, "without its ImageNet weights a larger one gains nothing"
-    reason = (
-        "more accurate than tf_efficientnet_lite0 or level with it; a step takes 10 to 23 % longer"
-    )
+    reason = "as accurate as tf_efficientnet_lite0 or more; a step takes 10 to 23 % longer"
     return {"encoder": ENCODER}, reason
+
+
+def _norm(facts: Facts, given: Mapping[str, Any]) -> Choice:
+    if given.get("pretrained", True):
+        return {}, ""
+    return {"frozen_norm": False}, "without pretrained weights there are no statistics to keep"
 
 
 def zoom_of(facts: Facts) -> tuple[float, str]:
@@ -52,12 +58,19 @@ def zoom_of(facts: Facts) -> tuple[float, str]:
     name, thickness = facts.thinnest
     whole, clear = LARGE / side, min(CLEAR / thickness, MOST_SHOWN / side)
     zoom = min(max(whole, clear), MOST_ENLARGED)
+    if not facts.grows_with_photos:  # the largest photos are enlarged by as much
+        zoom = min(zoom, 2 * MOST_SHOWN / facts.long_sides[2])
     if abs(zoom - 1) < WORTH:
-        return 1.0, f"long sides of {side}, {name} {thickness:.0f} pixels thick: as they are"
-    if clear > whole:
-        return zoom, f"{name} is {thickness:.1f} pixels thick, {CLEAR:g} would be clear"
+        things = f", {name} {thickness:.0f} pixels thick" if name else ""
+        return 1.0, f"long sides of {side}{things}: as they are"
     shown, thick = side * zoom, thickness * zoom
-    return zoom, f"long sides of {side}; at {shown:.0f} {name} is {thick:.0f} pixels thick"
+    if clear > whole:
+        faint = thick < FAINT and zoom < MOST_ENLARGED
+        small = ", and may be missed: cut photos into pieces" if faint else ""
+        reason = f"{name} is {thickness:.1f} pixels thick, {CLEAR:g} would be clear"
+        return zoom, f"{reason}; at {shown:.0f} it has {thick:.1f}{small}"
+    things = f"{name} is {thick:.0f} pixels thick" if name else "photos take less time"
+    return zoom, f"long sides of {side}; at {shown:.0f} {things}"
 
 
 def _size(facts: Facts, given: Mapping[str, Any]) -> Choice:
@@ -66,7 +79,7 @@ def _size(facts: Facts, given: Mapping[str, Any]) -> Choice:
     low, side, high = facts.long_sides
     if facts.grows_with_photos or given.get("long_side") is not None:
         return {
-            "long_side": round(side * zoom / 32) * 32 or 32,
+            "long_side": side if zoom == 1 else round(side * zoom / 32) * 32 or 32,
             "scale": (round(1 / SPREAD, 3), SPREAD),
         }, reason
     return {
@@ -80,15 +93,17 @@ def _crop(facts: Facts, given: Mapping[str, Any]) -> Choice:
     scale = (given["scale"][0] * given["scale"][1]) ** 0.5
     shown = (given["long_side"] or facts.long_sides[1]) * scale
     crops = CROPS if facts.on_gpu else CROPS[:2]
-    crop = max([crop for crop in crops if crop <= 0.75 * shown], default=crops[0])
-    on = "a GPU" if facts.on_gpu else "a processor: smaller ones give more steps"
-    return {"crop": crop}, f"photos are shown {shown:.0f} pixels long; up to {crops[-1]} on {on}"
+    whole = max(32, math.ceil(shown / 32) * 32)  # of a small photo: more would be padding
+    crop = max([crop for crop in crops if crop <= 0.75 * shown], default=min(crops[0], whole))
+    on = "a GPU" if facts.on_gpu else "a CPU, for more steps"
+    return {"crop": crop}, f"photos are shown at {shown:.0f} pixels; at most {crops[-1]} on {on}"
 
 
 def _loss(facts: Facts, given: Mapping[str, Any]) -> Choice:
     name, share = facts.rarest
     if share < RARE:
-        reason = f"{name} has {share:.1%} of the pixels: Dice and weights count rare classes more"
+        reason = f"{name} has {100 * share:.2g} % of the pixels"
+        reason += ": Dice and weights count rare classes more"
         return {"loss": "ce+dice", "class_weights": "sqrt-median"}, reason
     reason = "Dice counts a rarer class as much as a common one"
     return {"loss": "ce+dice", "class_weights": "none"}, reason
@@ -97,21 +112,23 @@ def _loss(facts: Facts, given: Mapping[str, Any]) -> Choice:
 def _sampling(facts: Facts, given: Mapping[str, Any]) -> Choice:
     name, share = facts.rarest
     if share < RARE:
-        reason = f"{name} has {share:.1%} of the pixels"
+        reason = f"{name} has {100 * share:.2g} % of the pixels"
         return {"foreground": 0.33, "repeat_rare": 0.3}, reason
-    return {"foreground": 0.0, "repeat_rare": 0.0}, f"no class has less than {share:.0%}"
+    reason = f"no class has less than {share:.0%} of the pixels"
+    if share == 1:
+        reason = f"only {name} has pixels"
+    return {"foreground": 0.0, "repeat_rare": 0.0}, reason
 
 
 def _flips(facts: Facts, given: Mapping[str, Any]) -> Choice:
     share = facts.asymmetry
     if share < SYMMETRIC:
-        reason = f"a guess: the classes fill upper and lower halves alike ({share:.0%} apart)"
-        return {"flip_ud": True}, reason
+        return {"flip_ud": True}, "a guess: upper and lower halves of the masks are alike"
     return {"flip_ud": False}, f"upper and lower halves differ by {share:.0%}"
 
 
 def _batch(facts: Facts, given: Mapping[str, Any]) -> Choice:
-    size, reason = 4, "a processor takes half as long as for 8, and more steps learn more"
+    size, reason = 4, "a CPU takes half as long as for 8, and more steps teach more"
     if facts.on_gpu:
         size, reason = 16, "a GPU takes little longer for it than for fewer"
     shared = -(-size // facts.processes) * facts.processes

@@ -1,14 +1,16 @@
 """How long a run may be here: its steps and validations by the time, its batches by the memory."""
 
+import sys
 import time as clock
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-import psutil
 import torch
 
 from upscore.data import Dataset, Survey
+from upscore.errors import ArgumentError
+from upscore.io.memory import free_memory
 from upscore.models import Spec
 from upscore.training import sheet, sizes, timing
 from upscore.training.processes import agreed, of_all, process
@@ -17,10 +19,36 @@ from upscore.training.recipe import Recipe
 CAUTION = 1.1  # how much longer steps may take than those that were timed
 VALIDATIONS = 12  # in a run, where they cost no more than ...
 VALIDATION_SHARE = 0.1  # ... this part of its time
+ENDING_SHARE = 0.2  # of the time, that the last validation and the choice of a size may take, ...
+LEAST_SCORED = 8  # ... but with no fewer photos: they would tell too little
+LEAST_STEPS = 10  # of a run: with fewer it learns nothing
 BYTES_A_PIXEL = 4096  # of a crop, that a step needs: 2200 were measured with tf_efficientnet_lite0
 MEMORY_SHARE = 0.5  # of what is free, that a step may take
 COMPILING = 5.0  # seconds beyond a usual first step, from which on kernels were compiled in it
 AROUND = 20.0  # seconds: to import what is needed, and to write the model for the first time
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """What validations take, in seconds, by how many photos they score; and what one photo does."""
+
+    photo: float
+    processes: int
+
+    def validation(self, photos: int) -> float:
+        """The processes share the photos out, and the first one draws the sheet."""
+        return self.photo * (-(-photos // self.processes) + min(photos, sheet.ROWS))
+
+    def choosing(self, photos: int) -> float:
+        """The size for prediction is chosen by validations at several sizes."""
+        return self.photo * sizes.PIXELS * -(-min(photos, sizes.PHOTOS) // self.processes)
+
+    def affordable(self, photos: int, seconds: float) -> int:
+        """As many of the photos as can be scored, at the end and to choose a size, in a time."""
+        for few in range(photos, LEAST_SCORED, -1):
+            if self.validation(few) + self.choosing(few) <= seconds:
+                return few
+        return min(photos, LEAST_SCORED)
 
 
 def fitted(
@@ -43,30 +71,65 @@ def fitted(
         recipe, why = agreed(partial(_in_parts, recipe))
         reasons |= why
     scored = validation or survey.dataset
-    step, photo, once = timing.measure(recipe, spec, survey, scored, device, workers)
-    held = len(validation) if validation else 0
-    # The processes share the photos out; the first one draws the sheet.
-    scoring = photo * (-(-held // world) + min(held, sheet.ROWS))
-    # The size for prediction is chosen by four validations, with 5.4 times the pixels in all.
-    afterwards = AROUND + 5.4 * photo * -(-min(held, sizes.PHOTOS) // world)
+    took = timing.measure(recipe, spec, survey, scored, device, workers)
+    held, costs = len(validation) if validation else 0, _Costs(took.photo, world)
     if until is not None and "steps" not in fixed:
-        # A compiler that had to run first would leave a short run no time to learn.
-        compiling = once if once > COMPILING else 0.0
-        left = min(of_all(until + compiling - clock.monotonic()))
-        steps = int((1 - VALIDATION_SHARE) * (left - afterwards) / (CAUTION * step))
-        recipe = replace(recipe, steps=max(1, steps))
-        reasons["steps"] = f"what fits the time: a step takes {step:.2f} s here"
-        if compiling:
-            reasons["steps"] += f"; {compiling:.0f} s of compiling kernels, once, do not count"
-        if steps < 1:
-            reasons["steps"] = f"the time is too short: all but the steps take {afterwards:.0f} s"
+        recipe, why = _within(until, recipe, took, held, costs, fixed)
+        reasons |= why
+    photos = min(held, recipe.validation_photos or held)
+    scoring = costs.validation(photos)
     if "evaluate_every" not in fixed:
-        affordable = VALIDATION_SHARE * recipe.steps * step / max(scoring, 1e-9)
+        affordable = VALIDATION_SHARE * recipe.steps * took.step / max(scoring, 1e-9)
         times = int(min(max(1, affordable), VALIDATIONS))
         recipe = replace(recipe, evaluate_every=max(1, -(-recipe.steps // times)))
-        reasons["evaluate_every"] = f"{times} validations of {scoring:.0f} s each"
+        reasons["evaluate_every"] = f"{times} of {scoring:.0f} s each"
+        if not held:
+            reasons["evaluate_every"] = "no validation photos: how often the loss is noted"
     validations = -(-recipe.steps // recipe.evaluate_every)
-    return recipe, reasons, recipe.steps * step + validations * scoring + afterwards
+    read = min(1.0, recipe.steps * recipe.batch_size / len(survey)) * took.decoding
+    around = AROUND + read + costs.choosing(photos)
+    return recipe, reasons, recipe.steps * took.step + validations * scoring + around
+
+
+def _within(
+    until: float,
+    recipe: Recipe,
+    took: timing.Timing,
+    held: int,
+    costs: _Costs,
+    fixed: Collection[str],
+) -> tuple[Recipe, dict[str, str]]:
+    """The recipe with what fits the time: photos that are scored, and steps."""
+    # A compiler that had to run first would leave a short run no time to learn.
+    compiling = took.once if took.once > COMPILING else 0.0
+    left = min(of_all(until + compiling - clock.monotonic()))
+    reasons = {}
+    if "validation_photos" not in fixed:
+        most = costs.affordable(held, ENDING_SHARE * left)
+        if most < held:
+            recipe = replace(recipe, validation_photos=most)
+            reasons["validation_photos"] = (
+                f"{held} would leave too little time to learn: each takes {took.photo:.2f} s"
+            )
+    photos = min(held, recipe.validation_photos or held)
+    last = costs.validation(photos)
+    for_steps = left - AROUND - took.decoding - costs.choosing(photos)
+    step = CAUTION * took.step
+    steps = int((for_steps - max(last, VALIDATION_SHARE * for_steps)) / step)
+    if "evaluate_every" in fixed:  # each step bears its part of a validation
+        steps = int((for_steps - last) / (step + last / recipe.evaluate_every))
+    if steps < LEAST_STEPS:
+        around = left - for_steps + last
+        missing = around + LEAST_STEPS * step / (1 - VALIDATION_SHARE) - left
+        raise ArgumentError(
+            f"the time is too short: {max(0, left):.0f} s are left after looking at the photos, "
+            f"reading, scoring and writing take {around:.0f} s, and a step {took.step:.1f} s. "
+            f"Give at least {missing + 5:.0f} s more (--time), or a number of steps (--steps)"
+        )
+    reasons["steps"] = f"what fits the time: a step takes {took.step:.2f} s here"
+    if compiling:
+        reasons["steps"] += f"; {compiling:.0f} s of compiling kernels, once, do not count"
+    return replace(recipe, steps=steps), reasons
 
 
 def _in_parts(recipe: Recipe) -> tuple[Recipe, dict[str, str]]:
@@ -88,4 +151,4 @@ def _free_memory() -> int:
     device = process().device
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return int(psutil.virtual_memory().available // process().num_processes)
+    return int((free_memory() or sys.maxsize) // process().num_processes)

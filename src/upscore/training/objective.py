@@ -1,6 +1,6 @@
 """What training minimises and how it steps: network, loss, rates and the averaged weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, cast
@@ -19,7 +19,7 @@ from upscore.training.losses import loss_of, weight_of
 from upscore.training.recipe import Recipe, is_model, terms_of
 
 
-def build_network(recipe: Recipe, classes: int, bands: int = 3) -> FCN:
+def build_network(recipe: Recipe, class_names: Sequence[str], bands: int = 3) -> FCN:
     """The recipe's network, initialised from its seed; what it freezes takes no gradient."""
     if recipe.frozen_norm and not recipe.pretrained:
         raise ArgumentError(
@@ -29,14 +29,14 @@ def build_network(recipe: Recipe, classes: int, bands: int = 3) -> FCN:
     start = recipe.pretrained
     network = build(
         recipe.architecture,
-        classes,
+        len(class_names),
         encoder=recipe.encoder,
         width=recipe.width,
         pretrained=False if is_model(start) else start,
         bands=bands,
     )
     if is_model(start):
-        _adopt(network, str(start))
+        _adopt(network, str(start), class_names)
     for name, parameter in network.encoder.network.named_parameters():
         if name.startswith(recipe.freeze):
             parameter.requires_grad_(False)
@@ -46,11 +46,12 @@ def build_network(recipe: Recipe, classes: int, bands: int = 3) -> FCN:
     return network
 
 
-def _adopt(network: FCN, source: str) -> None:
-    """Take over a model's weights, but for layers of other shapes, such as of other classes."""
+def _adopt(network: FCN, source: str, class_names: Sequence[str]) -> None:
+    """Take over a model's weights: of its classifiers those of the same classes, by their names.
+
+    Layers of other shapes stay as they are.
+    """
     trained, spec = load(source)
-    own = network.state_dict()
-    same = {k: v for k, v in trained.state_dict().items() if k in own and v.shape == own[k].shape}
     if spec.encoder != network.encoder.name:
         raise ArgumentError(
             f"{source} has the encoder {spec.encoder}, this run {network.encoder.name}: "
@@ -61,6 +62,17 @@ def _adopt(network: FCN, source: str) -> None:
             f"{source} takes photos of {trained.bands} bands, these have {network.bands}: begin "
             "with ImageNet weights instead (pretrained=true), which adapt"
         )
+    own, same = network.state_dict(), {}
+    # With a width of "classes" each channel of the decoder is of a class.
+    alike = spec.width != "classes" or tuple(class_names) == spec.class_names
+    theirs = [spec.class_names.index(name) for name in class_names if name in spec.class_names]
+    ours = [class_names.index(name) for name in class_names if name in spec.class_names]
+    for name, value in trained.state_dict().items():
+        if name.startswith("classify_") and name in own and value.shape[1:] == own[name].shape[1:]:
+            same[name] = own[name].clone()
+            same[name][ours] = value[theirs]
+        elif name in own and value.shape == own[name].shape and (alike or "encoder." in name):
+            same[name] = value
     network.load_state_dict(same, strict=False)
 
 
@@ -110,7 +122,7 @@ def learner(
     recipe: Recipe, spec: Spec, survey: Survey, device: torch.device
 ) -> tuple[Objective, torch.optim.Optimizer]:
     """The network in its objective, and the optimizer, as a run begins."""
-    network = build_network(recipe, len(spec.class_names), spec.bands or 3)
+    network = build_network(recipe, spec.class_names, spec.bands or 3)
     if recipe.frozen_norm:
         fold_norms(network.encoder.network, network.bands)
     if device.type == "cpu":
@@ -203,6 +215,10 @@ def averaging(decay: float) -> Any:
 
 def precision(wanted: str, device: torch.device) -> str:
     """The mixed precision to use: where "auto", bfloat16 or float16 if the hardware has it."""
+    if wanted == "fp16" and device.type == "cpu":
+        raise ArgumentError(
+            "precision is 'fp16', which needs a GPU: choose 'auto', or 'bf16' or 'no' on a CPU"
+        )
     if wanted != "auto":
         return wanted
     if device.type == "cuda":

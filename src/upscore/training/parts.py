@@ -8,9 +8,9 @@ from upscore.data import Dataset, Survey
 from upscore.data.classes import Source
 from upscore.data.dataset import joined
 from upscore.data.holdout import Fold, hold_out
+from upscore.data.layouts.layout import few
 from upscore.data.progress import progress_bar
 from upscore.errors import ArgumentError, DataError
-from upscore.evaluation.confusion import class_table
 from upscore.images import kind_of
 from upscore.io.atomic import make_folder, write_bytes
 from upscore.training.processes import process
@@ -26,7 +26,7 @@ def found_parts(
     available = datasets.splits(root, layout=reading.layout)
     if "train" not in available:
         raise DataError(
-            f"{root}: no split 'train' to learn from; it has {', '.join(available)}: rename one, "
+            f"{root}: no split 'train' to learn from; it has {few(available)}: rename one, "
             "or put the photos into images/ and the masks into masks/"
         )
     # "all" is what an undivided folder has: it is divided here, by its classes and groups.
@@ -41,15 +41,20 @@ def found_parts(
     if "val" in found and fold is None:
         if group_by is not None:
             raise ArgumentError(f"{root} has its own val: group_by divides data without one")
-        class_table(found["val"].class_names, found["train"].class_names)  # or a DataError
+        unknown = [n for n in found["val"].class_names if n not in found["train"].class_names]
+        if unknown:
+            raise DataError(
+                f"{root}: val has classes that train does not have: {', '.join(unknown)}. Merge or "
+                "ignore them (--mapping)"
+            )
         kinds = [kind_of(found[name].bands) for name in ("train", "val")]
         if kinds[0] != kinds[1] and found["val"].samples:
             raise DataError(f"{root}: the photos of train are {kinds[0]}, those of val {kinds[1]}")
         surveys = _surveyed(found, ("train", "val"), reading.allow, out)
         if not surveys["val"].class_pixels.any():
             raise DataError(
-                f"{root}: the masks of 'val' are void everywhere: mark classes in them, or remove "
-                "'val', and photos of 'train' are held out"
+                f"{root}: the masks of 'val' are void everywhere. Mark classes in them, or remove "
+                "'val': then photos of 'train' are held out"
             )
         return surveys["train"], found["val"], "train and val of the data"
     if "val" in found:
@@ -74,10 +79,11 @@ def _surveyed(
     main = process().is_main_process
     surveys = {}
     for name in names:
-        others = [dataset for other, dataset in found.items() if other != name]
+        # Only with the later splits: a photo of two is listed once, and one of them keeps it.
+        later = list(found.values())[list(found).index(name) + 1 :]
         with progress_bar(f"checking {name}", shown=main) as progress:
             surveys[name] = datasets.survey(
-                found[name], against=others, allow=allow, progress=progress
+                found[name], against=later, allow=allow, progress=progress
             )
     problems = [problem for survey in surveys.values() for problem in survey.problems]
     if not problems:
@@ -86,6 +92,6 @@ def _surveyed(
     skippable = datasets.skip_list(found["train"], problems)
     if skippable and out is not None:
         listing = make_folder(out) / "skip.txt"
-        write_bytes(listing, skippable.encode())
-        message += f"\nMend them, or leave them out with --skip {listing}"
+        write_bytes(listing, skippable.encode(errors="surrogateescape"))
+        message += f"\nFix them, or leave them out with --skip {listing}"
     raise DataError(message)

@@ -16,7 +16,7 @@ from upscore import images
 from upscore.data import Dataset, Patterns, Survey
 from upscore.data.classes import read_mapping
 from upscore.data.ranges import Normalisation
-from upscore.errors import ArgumentError
+from upscore.errors import ArgumentError, DataError
 from upscore.io.atomic import write_json
 from upscore.models import Spec, preprocessing, read_checkpoint
 from upscore.models.spec import spec_from
@@ -137,8 +137,9 @@ def plan(
         mapping: as for `upscore.data.find`; the recipe may bring one.
         skip: as for `upscore.data.find`.
         allow: kinds of problems in the data to accept; see `upscore.data.check`.
-        group_by: keep photos together whose names agree in what this regular expression matches,
-            where a part is held out; see `upscore.data.holdout.hold_out`.
+        group_by: keep photos together whose names, or else paths below the folder, agree in what
+            this regular expression matches, where a part is held out; see
+            `upscore.data.holdout.hold_out`.
         fold: "0/5" holds out the first of five parts of train and val together, ...
         out: a folder for skip.txt, the list of broken files.
         workers: processes that will decode photos, for the time of a step.
@@ -175,24 +176,28 @@ def plan(
     )
     found = by_each(partial(found_parts, Path(data), reading, mapping, out))
     training, validation, split = found
+    if not training.class_pixels.any():
+        raise DataError(
+            f"{data}: the masks to learn from are void everywhere: mark classes in them"
+        )
     require_same_data(training, validation)
     given = changes | ({} if mapping is None else {"mapping": mapping})
     # What a recipe says is as fixed as what is given, but for its length where there is a time.
-    everything = {field.name for field in fields(Recipe)} - ({"steps"} if seconds else set())
+    everything = {field.name for field in fields(Recipe)} - (
+        {"steps", "validation_photos"} if seconds else set()
+    )
     fixed = given.keys() | (everything if base else set())
 
     def decide() -> tuple[Recipe, dict[str, str]]:
-        chosen: dict[str, Any] = {}
-        reasons = dict.fromkeys(changes, "as given")
-        if base is None:
-            state = process()
-            facts = Facts(training, state.device.type == "cuda", state.num_processes)
-            chosen, why = choose(facts, given)
-            network = _network_of(wanted.pretrained)
-            chosen |= network
-            reasons |= why | dict.fromkeys(network, f"that of {wanted.pretrained}")
-            reasons |= dict.fromkeys(changes, "as given")
-        return replace(base or Recipe(), **{**chosen, **given}), reasons
+        as_given = dict.fromkeys(changes, "as given")
+        if base is not None:
+            return replace(base, **given), as_given
+        state = process()
+        facts = Facts(training, state.device.type == "cuda", state.num_processes)
+        network = _network_of(wanted.pretrained)
+        chosen, why = choose(facts, network | given)
+        reasons = why | dict.fromkeys(network, f"that of {wanted.pretrained}") | as_given
+        return Recipe(**(chosen | network | given)), reasons
 
     made, reasons = agreed(decide)
     spec = spec_of(made, training)
@@ -227,6 +232,7 @@ def spec_of(recipe: Recipe, survey: Survey) -> Spec:
             "data": data.root.resolve().name,
             "photos": len(data),
             "mapping": recipe.mapping,
+            "allow": survey.allow,
             "recipe": asdict(recipe),
         },
     )
@@ -257,20 +263,22 @@ def _network_of(pretrained: bool | str) -> dict[str, Any]:
 
 
 def _advice(recipe: Recipe, survey: Survey, fixed_encoder: bool) -> tuple[str, ...]:
-    """That classes can be named; that one can start from the bundled model if it knows some."""
-    hint = survey.dataset.hint
-    advice = (hint,) if hint else ()
+    """Notes of the survey; classes without names or masks; what the bundled model knows."""
+    dataset, names = survey.dataset, survey.dataset.class_names
+    advice = [*survey.notes, *([dataset.hint] if dataset.hint else [])]
+    pixels = dict(zip(names, survey.class_pixels.sum(axis=0), strict=True))
+    missing = [name for name in names if not pixels[name]]
+    if missing:
+        advice.append(f"in no mask to learn from, so never found: {', '.join(missing)}")
     bundled = read_checkpoint("bundled").spec
-    known = set(bundled.class_names) - {"background"}
-    shared = [name for name in survey.dataset.class_names if name in known]
+    shared = [name for name in names if name in bundled.class_names and name != "background"]
     other = fixed_encoder and recipe.encoder != bundled.encoder
-    if not shared or other or recipe.pretrained is not True or survey.dataset.bands is not None:
-        return advice
-    return (
-        *advice,
-        f"the bundled model knows {', '.join(shared)}: --set pretrained=bundled starts from it "
-        "instead of ImageNet weights",
-    )
+    if shared and not other and recipe.pretrained is True and dataset.bands is None:
+        advice.append(
+            f"the bundled model knows {', '.join(shared)}: --set pretrained=bundled starts from it "
+            "instead of ImageNet weights"
+        )
+    return tuple(advice)
 
 
 def _bands(found: Normalisation) -> tuple[str, str]:

@@ -87,8 +87,10 @@ class Recipe:
     """
     foreground: float = 0.0
     """The share of crops, 0 to 1, that are made to hold a pixel of a class other than the
-    commonest. Raise it where that one fills nearly all.
+    commonest, if need be in another photo. Raise it where the commonest fills nearly all.
     """
+    validation_photos: int = 0
+    """At most so many photos are scored in a validation, spread evenly; 0 scores all."""
     encoder_rate: float = 7e-5
     """AdamW's peak learning rate of the encoder. `upscore plan --find-rate` measures one for
     another encoder.
@@ -141,6 +143,10 @@ class Recipe:
         for name in ("steps", "evaluate_every", "batch_size", "accumulate", "crop"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.validation_photos < 0:
+            raise ArgumentError(
+                f"validation_photos must be 0 or more, not {self.validation_photos}"
+            )
         if self.long_side is not None and not (type(self.long_side) is int and self.long_side > 0):
             raise ArgumentError(f"long_side must be pixels or None, not {self.long_side!r}")
         numbers = all(isinstance(value, int | float) for value in self.scale)

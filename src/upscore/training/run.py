@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -54,7 +54,7 @@ class Run:
         self._photos_a_step = recipe.batch_size / len(data)
         identity = {"recipe": asdict(recipe), "photos": [sample.name for sample in data.samples]}
         self.identity = json.loads(json.dumps(identity))  # as it comes back from a file
-        self._begun = (folder / "state" / "state.json").is_file()
+        self._begun = _state(folder).is_file()
         self.history: list[dict[str, float]] = []
         self._loss: Tensor | float = 0.0  # the sum of the losses since the last validation ...
         self._losses = 0  # ... and how many they are
@@ -107,11 +107,7 @@ class Run:
         All processes must have made their `Run` before the main one starts and writes.
         """
         if self._begun:
-            if not resume:
-                raise RunError(
-                    f"{self.folder} holds a run already: go on with it (--resume), "
-                    "or choose another folder"
-                )
+            require_new(self.folder, resume)
             return self._load_state(network, average, optimizer, scaler)
         if self.main:
             self._prepare(network)
@@ -158,6 +154,9 @@ class Run:
         self, network: nn.Module, average: nn.Module, optimizer: Any, scaler: Any
     ) -> int:
         description, tensors = read_tensors(self.folder / "state", "state")
+        # A run of an earlier version lacks newer choices; it went by what are their defaults now.
+        defaults = json.loads(json.dumps(asdict(Recipe())))
+        description["recipe"] = defaults | description.get("recipe", {})
         for key, value in self.identity.items():
             if description.get(key) != value:
                 raise RunError(
@@ -194,8 +193,8 @@ class Run:
             "epoch": round(step * self._photos_a_step, 3),
             "loss": loss,
         }
-        if scores is not None:
-            row |= {"mean_iou": scores.mean_iou, "pixel_accuracy": scores.pixel_accuracy}
+        if scores is not None and scores.true_pixels.any():
+            row |= {"mean_iou": scores.mean_iou_of_true, "pixel_accuracy": scores.pixel_accuracy}
         self.history.append(row)
         self._loss, self._losses = 0.0, 0
         if self.main:
@@ -223,20 +222,25 @@ class Run:
         with replacing(self.folder / name) as path:
             picture.save(path, quality=90)
 
-    def judge(self, scores: Scores, shown: str) -> None:
+    def judge(self, scores: Scores, class_names: Sequence[str], shown: str) -> None:
         """Say at which size photos are shown now, and in red where a model has learned nothing."""
         if not self.main:
             return
         console = Console(stderr=True)
+        reached = scores.mean_iou_of_true
         console.print(
-            f"photos will be shown at {shown}: validation mIoU {scores.mean_iou:.3f}, "
+            f"photos will be shown at {shown}: validation mIoU {reached:.3f}, "
             "the best of four sizes"
         )
+        absent = [name for name, n in zip(class_names, scores.true_pixels, strict=True) if not n]
+        if absent:
+            names = ", ".join(absent[:8]) + (", ..." if len(absent) > 8 else "")
+            console.print(f"in none of the photos that sizes were tried on: {names}", markup=False)
         nothing = metrics.commonest_iou(scores.true_pixels)
-        if scores.mean_iou <= nothing + NOTHING_LEARNED:
+        if reached <= nothing + NOTHING_LEARNED:
             console.print(
                 f"The model is no better than naming the commonest class everywhere: validation "
-                f"mIoU {scores.mean_iou:.3f}, and that has {nothing:.3f}. Try more steps (--steps, "
+                f"mIoU {reached:.3f}, and that has {nothing:.3f}. Try more steps (--steps, "
                 "--time), look at the masks (upscore check, validation.jpg in the run's folder: "
                 "are the truths right?), or show small things larger (--set long_side=...).",
                 style="bold red",
@@ -272,6 +276,18 @@ class Run:
             yield advance
 
 
+def require_new(folder: Path, resume: bool) -> None:
+    """Raise a RunError where the folder holds a run that is not to be resumed."""
+    if not resume and _state(folder).is_file():
+        raise RunError(
+            f"{folder} holds a run already: go on with it (--resume), or choose another folder"
+        )
+
+
+def _state(folder: Path) -> Path:
+    return folder / "state" / "state.json"
+
+
 def _check_finite(loss: float, step: int) -> None:
     """Raise a RunError where training has diverged; what was saved before stays."""
     if not math.isfinite(loss):
@@ -304,4 +320,4 @@ def _difference(old: Any, new: Any) -> str:
         for key in new:
             if old.get(key) != new[key]:
                 return f"{key} = {old.get(key)!r}, not {new[key]!r}"
-    return "other photos"
+    return "other photos (some were added, removed or renamed)"

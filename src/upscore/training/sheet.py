@@ -1,6 +1,7 @@
 """A sheet of validation photos to look at: photo, truth and prediction side by side."""
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from upscore.data import Dataset
@@ -24,13 +25,12 @@ def draw_sheet(segmenter: Segmenter, dataset: Dataset) -> Image.Image:
     rows = []
     for i in chosen:
         pixels, mask = dataset.read(int(i))
-        photo = preview(pixels, spec.ranges)
-        pictures = (
-            photo,
-            blend(photo, mask, dataset.palette),
-            blend(photo, segmenter.labels(pixels), spec.palette),
-        )
-        rows.append([_low(picture) for picture in pictures])
+        labels = segmenter.labels(pixels)
+        # Made small first: contours stay visible, and large photos take no longer.
+        photo = _low(preview(pixels, spec.ranges), Image.Resampling.BILINEAR)
+        truth, found = (_low(ids, Image.Resampling.NEAREST) for ids in (mask, labels))
+        pictures = (photo, blend(photo, truth, dataset.palette), blend(photo, found, spec.palette))
+        rows.append([Image.fromarray(picture) for picture in pictures])
     sheet = _laid_out(rows)
     coloured = {n: c for n, c in zip(spec.class_names, spec.palette, strict=True) if any(c)}
     return with_legend(np.asarray(sheet), dict.fromkeys(coloured), coloured)
@@ -56,8 +56,8 @@ def _laid_out(rows: list[list[Image.Image]]) -> Image.Image:
     return sheet
 
 
-def _low(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Image.Image:
-    """A picture at the height of the sheet's rows."""
-    image = Image.fromarray(picture)
+def _low(pixels: NDArray[np.uint8], how: Image.Resampling) -> NDArray[np.uint8]:
+    """A picture or label map at the height of the sheet's rows."""
+    image = Image.fromarray(pixels)
     width = max(1, min(4 * HEIGHT, round(image.width * HEIGHT / image.height)))
-    return image.resize((width, HEIGHT), Image.Resampling.BILINEAR)
+    return np.asarray(image.resize((width, HEIGHT), how))

@@ -1,8 +1,9 @@
 """How long a step and a validation take here: measured before a run, to plan its length."""
 
+import math
 import re
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,30 +11,35 @@ from accelerate.utils import reduce
 
 from upscore.data import Dataset, Survey
 from upscore.errors import ArgumentError
+from upscore.images import size
 from upscore.inference.engines.torch import TorchEngine
 from upscore.inference.segmenter import Segmenter
 from upscore.models import Spec
 from upscore.training.batches import batches
+from upscore.training.decoded import Decoded
 from upscore.training.objective import Objective, autocast, learner
 from upscore.training.processes import of_all, process
 from upscore.training.recipe import Recipe
 
 _STEPS, _WARM = 12, 4  # steps that are timed, and the first of them that do not count
-_PHOTOS = 3  # that are scored
+_PHOTOS = 3  # that are scored, or read
+_KEPT = 4  # photos that timed steps are taken from where photos stay in memory
 WORKERS = 2  # processes that decode photos, if the user asks for no others
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Timing(NamedTuple):
-    """Seconds that a step of training and the validation of one photo take, and what came first.
+    """Seconds that a step of training and the validation of one photo take, and what comes once.
 
     `once` is what the first step and the first photo took beyond that: where kernels are not
-    compiled yet, most of it is the compiler's.
+    compiled yet, most of it is the compiler's. `decoding` is what reading all photos takes, where
+    they are read once in a run and not in each step.
     """
 
     step: float
     photo: float
     once: float = 0.0
+    decoding: float = 0.0
 
 
 def seconds_of(duration: str | float) -> float:
@@ -61,10 +67,13 @@ def measure(
     All processes do it at once, each with its share of a batch; the times of the slowest count.
     """
     model, optimizer = learner(recipe, spec, survey, device)
+    keeps = Decoded(survey, recipe).keeps
+    # Where photos are decoded once, most steps of a run find them in memory, as these shall.
+    among = min(_KEPT, len(survey)) if keeps else None
     state = process()
     rank, world = state.process_index, state.num_processes
     # Loaded as in the run: on few cores, decoding takes its time from the network's.
-    options = {"rank": rank, "world": world, "workers": workers}
+    options: Any = {"rank": rank, "world": world, "workers": workers, "among": among}
     begun = started = time.perf_counter()
     first = 0.0
     for step, (images, target) in enumerate(batches(survey, recipe, range(_STEPS), **options)):
@@ -86,13 +95,30 @@ def measure(
     seconds = (time.perf_counter() - begun) / (_STEPS - _WARM)
     photo, first_photo = _photo_seconds(model, recipe, spec, validation)
     once = max(0.0, first - seconds) + first_photo - photo
-    return Timing(*map(max, zip(*of_all((seconds, photo, once)), strict=True)))
+    decoding = _reading_seconds(survey) * len(survey) if keeps else 0.0
+    return Timing(*map(max, zip(*of_all((seconds, photo, once, decoding)), strict=True)))
+
+
+def _reading_seconds(survey: Survey) -> float:
+    """Seconds that it takes to read a photo and its mask."""
+    begun, some = time.perf_counter(), min(_PHOTOS, len(survey))
+    for i in range(some):
+        survey.dataset.read(i)
+    return (time.perf_counter() - begun) / some
 
 
 def _sum_gradients(model: Objective) -> None:
     """Take the time that processes need to exchange their gradients; the sum is not used."""
     found = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
     reduce(torch.cat(found), "sum")
+
+
+def _of_mean_size(photos: Dataset) -> list[int]:
+    """Some fifty photos, those first that have about as many pixels as their mean."""
+    some = range(0, len(photos), -(-len(photos) // 50))
+    pixels = {i: math.prod(size(photos.samples[i].image)) for i in some}
+    mean = sum(pixels.values()) / len(pixels)
+    return sorted(some, key=lambda i: abs(pixels[i] - mean))
 
 
 def _photo_seconds(
@@ -103,7 +129,7 @@ def _photo_seconds(
     segmenter = Segmenter(spec, TorchEngine(network, spec))
     times = []
     device = next(network.parameters()).device
-    for i in range(min(_PHOTOS, len(photos))):
+    for i in _of_mean_size(photos)[:_PHOTOS]:
         begun = time.perf_counter()
         photo, _ = photos.read(i)
         with autocast(recipe, device):

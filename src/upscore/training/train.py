@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from upscore.data import Dataset, Patterns, Survey
 from upscore.data.classes import read_mapping
+from upscore.data.holdout import digests
 from upscore.evaluation import metrics
 from upscore.evaluation.confusion import confusion_of
 from upscore.inference.engines.torch import TorchEngine
@@ -27,9 +28,9 @@ from upscore.training.plan import plan, spec_of
 from upscore.training.processes import by_each, process, share_buffers
 from upscore.training.reading import Reading, require_same
 from upscore.training.recipe import Recipe
-from upscore.training.run import Run
+from upscore.training.run import Run, require_new
 from upscore.training.sheet import draw_sheet
-from upscore.training.sizes import best_size, few, size
+from upscore.training.sizes import best_size, in_words, spread
 from upscore.training.timing import WORKERS
 from upscore.version import __version__
 
@@ -56,7 +57,7 @@ def train(
 
     Args:
         data: the folder; see `upscore.data.find` for layouts. Where it has no "val", a part of
-            "train" is held out; "test" is never looked at.
+            "train" is held out; "test" is only compared with it, to find photos that are in both.
         out: the run's folder; its `best/` is what `upscore.Predictor` and `evaluate` take.
         recipe: as for `upscore.plan`.
         time: as for `upscore.plan`.
@@ -69,8 +70,8 @@ def train(
         resume: go on with the run in `out`, by its own plan, to the weights it would have had
             without the stop. How its data are read is kept with it and need not be said again.
         workers: processes that decode and augment photos.
-        log: where scores and pictures are noted too: "tensorboard", "wandb", "mlflow", ..., as far
-            as they are installed.
+        log: where scores and pictures are noted too: "tensorboard", "wandb", "mlflow", ...; one
+            that is not installed is an error.
         show: print the plan on standard error.
         **changes: fields of the recipe to set, such as `steps=2000`; see
             `upscore.training.recipe.Recipe`.
@@ -102,6 +103,7 @@ def train(
 
     def begin() -> tuple[str | Recipe | None, Reading, Any]:
         loggers.checked(log)  # now, not after the plan
+        require_new(out, resume)
         given = read_mapping(Path(mapping)) if isinstance(mapping, str | Path) else mapping
         if not begun:
             return recipe, reading, given
@@ -163,11 +165,10 @@ def fit(
     )
     rank, world = accelerator.process_index, accelerator.num_processes
     spec = spec_of(recipe, training)
-    if validation is not None and validation.split != "val":
-        # So that an evaluation can score what was held out, and nothing that was learned from.
-        held = [sample.name for sample in validation.samples]
-        fold = (about or {}).get("fold")
-        spec = replace(spec, card={**spec.card, "held_out": held, "fold": fold})
+    parts = _parts(training.dataset, validation, (about or {}).get("fold"))
+    spec = replace(spec, card={**spec.card, **parts})
+    if validation is not None and recipe.validation_photos:
+        validation = spread(validation, recipe.validation_photos)
     model, optimizer = learner(recipe, spec, training, device)
     network, weights = model.network, model.class_weights
     average = _averaged(network, recipe.ema).to(device)
@@ -217,6 +218,18 @@ def fit(
     return run
 
 
+def _parts(training: Dataset, validation: Dataset | None, fold: str | None) -> dict[str, Any]:
+    """What tells an evaluation which photos were not learned from: the names of those held out.
+
+    Digests of some tell the photos from others of the same names.
+    """
+    if validation is not None and validation.split == "val":  # the data's own
+        return {"digests": digests(training.samples)}
+    held = validation.samples if validation else ()
+    names = [sample.name for sample in held]
+    return {"held_out": names, "fold": fold, "digests": digests(held or training.samples)}
+
+
 def _averaged(network: FCN, decay: float) -> AveragedModel:
     """A copy of the network that will hold the average of its weights."""
     average = AveragedModel(network, multi_avg_fn=averaging(decay), use_buffers=True)
@@ -251,12 +264,12 @@ def _choose_size(
     accelerator.wait_for_everyone()
     device = next(last.parameters()).device
     best = last if run.last_is_best else load_model(run.folder / "best", device)[0]
-    photos = few(validation)
+    photos = spread(validation)
 
     def score(candidate: Spec) -> metrics.Scores:
         return _validate(accelerator, best, candidate, photos)
 
-    chosen, scores = best_size(spec, score)
+    chosen, scores = best_size(spec, score, len(photos))
     run.save("best", best, chosen)
     run.save("last", last, chosen)
-    run.judge(scores, shown=size(chosen))
+    run.judge(scores, chosen.class_names, shown=in_words(chosen))
