@@ -41,7 +41,7 @@ AFTER = Way(
     "After",
     ("labels = upscore.argmax(scores, (1024, 2048))",),
     "0.89 to 2.2 ms",
-    "below 1.2 MB",
+    "at most 1.2 MB",
     2.2,
     1.2,
 )

@@ -1,7 +1,7 @@
-"""The array frameworks: the one place that asks whether something is an array or a tensor.
+"""The array frameworks: whose array something is, and the operations in which they differ.
 
-One class a framework, with the few verbs in which they differ. `framework(x)` finds the one that
-`x` belongs to without importing any: torch is looked for among the modules already loaded.
+One class a framework. `framework(x)` finds the one that `x` belongs to without importing any: torch
+is looked for among the modules already loaded.
 """
 
 import sys
@@ -172,7 +172,7 @@ class Torch:
     def empty(self, like: Any, shape: tuple[int, ...], dtype: str) -> Any:
         import torch
 
-        # NumPy asks for large pages, twice as fast to fill.
+        # NumPy asks for large pages, which are faster to fill.
         if like.device.type == "cpu" and not self.traced(like):
             return torch.from_numpy(np.empty(shape, dtype))
         return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device)

@@ -209,11 +209,11 @@ def conv_transpose(
         x: (N, C, *size) or (C, *size), numbers.
         weight: (C, O // groups, *kernel).
         bias: (O,), or None.
-        stride: input pixels are so many output pixels apart, one number or one for each axis.
+        stride: output pixels from one input pixel to the next, one number or one for each axis.
         padding: pixels cut from both ends of the full output, one number, or one or (begin, end)
             for each axis.
         output_padding: pixels given back at the end, one number or one for each axis.
-        dilation: taps are so many output pixels apart, one number or one for each axis.
+        dilation: output pixels from one tap to the next, one number or one for each axis.
         groups: parts that the channels are divided into; each is computed by itself.
         view: "scatter", "subkernels", "zero_insertion" or "matrix": which of the functions above
             computes it.

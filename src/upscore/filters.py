@@ -25,6 +25,10 @@ def nearest_filter(factor: int | Sequence[int], *, dim: int = 2) -> FloatArray:
     Returns:
         float64 array of `dim` axes.
 
+    Raises:
+        ArgumentError: a factor or `dim` is below 1.
+        ArgumentTypeError: a factor or `dim` is no whole number.
+
     Examples:
         >>> nearest_filter(3, dim=1)
         array([1., 1., 1.])
@@ -76,6 +80,10 @@ def bicubic_filter(
 
     Returns:
         float64 array of `dim` axes.
+
+    Raises:
+        ArgumentError: a factor or `dim` is below 1.
+        ArgumentTypeError: a factor or `dim` is no whole number.
 
     Source: Keys 1981, "Cubic convolution interpolation for digital image processing".
 

@@ -101,13 +101,12 @@ class ConvTranspose1d(_Upscore, torch.nn.ConvTranspose1d):
         in_channels: C, channels of the input.
         out_channels: O, channels of the output.
         kernel_size: taps of the kernel, one number or one for each axis.
-        stride: input pixels are so many output pixels apart, one number or one for each axis.
+        stride: output pixels from one input pixel to the next, one number or one for each axis.
         padding: pixels cut from both ends of the full output, one number or one for each axis.
         output_padding: pixels given back at the end, one number or one for each axis.
         groups: parts that the channels are divided into; each is computed by itself.
         bias: learn a number for each output channel.
-        dilation: taps of the kernel are so many output pixels apart, one number or one for each
-            axis.
+        dilation: output pixels from one tap to the next, one number or one for each axis.
         padding_mode: "zeros", as in PyTorch.
         device: where the parameters are.
         dtype: of the parameters.
@@ -142,13 +141,12 @@ class ConvTranspose2d(_Upscore, torch.nn.ConvTranspose2d):
         in_channels: C, channels of the input.
         out_channels: O, channels of the output.
         kernel_size: taps of the kernel, one number or one for each axis.
-        stride: input pixels are so many output pixels apart, one number or one for each axis.
+        stride: output pixels from one input pixel to the next, one number or one for each axis.
         padding: pixels cut from both ends of the full output, one number or one for each axis.
         output_padding: pixels given back at the end, one number or one for each axis.
         groups: parts that the channels are divided into; each is computed by itself.
         bias: learn a number for each output channel.
-        dilation: taps of the kernel are so many output pixels apart, one number or one for each
-            axis.
+        dilation: output pixels from one tap to the next, one number or one for each axis.
         padding_mode: "zeros", as in PyTorch.
         device: where the parameters are.
         dtype: of the parameters.
@@ -190,13 +188,12 @@ class ConvTranspose3d(_Upscore, torch.nn.ConvTranspose3d):
         in_channels: C, channels of the input.
         out_channels: O, channels of the output.
         kernel_size: taps of the kernel, one number or one for each axis.
-        stride: input pixels are so many output pixels apart, one number or one for each axis.
+        stride: output pixels from one input pixel to the next, one number or one for each axis.
         padding: pixels cut from both ends of the full output, one number or one for each axis.
         output_padding: pixels given back at the end, one number or one for each axis.
         groups: parts that the channels are divided into; each is computed by itself.
         bias: learn a number for each output channel.
-        dilation: taps of the kernel are so many output pixels apart, one number or one for each
-            axis.
+        dilation: output pixels from one tap to the next, one number or one for each axis.
         padding_mode: "zeros", as in PyTorch.
         device: where the parameters are.
         dtype: of the parameters.

@@ -23,8 +23,9 @@ _TOO_MANY = 2**31  # elements, from which an index no longer fits in 32 bits
 def upsample(image: Any, factor: int | Sequence[int], *, edges: str = "replicate") -> Any:
     """Return the image enlarged `factor` times by linear interpolation.
 
-    Equivalent to `torch.nn.functional.interpolate(image, scale_factor=factor, mode="bilinear")`,
-    also on pixels of 8 and 16 bits: output pixel i samples the input at (i + 0.5) / factor - 0.5.
+    Equivalent to `torch.nn.functional.interpolate(image, scale_factor=factor, mode="bilinear")`
+    with `edges="replicate"`, also on pixels of 8 and 16 bits: output pixel i samples the input at
+    (i + 0.5) / factor - 0.5.
 
     Args:
         image: a NumPy array (H, W) or (H, W, C), or a torch tensor (H, W), (C, H, W) or
@@ -45,6 +46,7 @@ def upsample(image: Any, factor: int | Sequence[int], *, edges: str = "replicate
     Source: the FCN upscore layer, Long et al. 2015.
 
     Examples:
+        >>> import numpy as np
         >>> upsample(np.array([[0, 100]], np.uint8), (1, 2))
         array([[  0,  25,  75, 100]], dtype=uint8)
         >>> upsample(np.array([[100, 100]], np.uint8), (1, 2), edges="zeros")

@@ -1,14 +1,17 @@
 """Exports run in their own runtimes as the model does, or are not written."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import ExifTags, Image
 
 import tiny
 import upscore
@@ -17,6 +20,7 @@ from upscore.exporting import parity as gate
 
 pytestmark = pytest.mark.slow
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "export.md"
 ODD = [(1, 1, 1), (2, 7, 33), (1, 64, 96), (1, 101, 75)]
 
 
@@ -49,6 +53,25 @@ def test_any_size_gives_the_scores_and_labels_of_the_model(model, name, run, tmp
         labels = run(tmp_path / f"labels-{name}", batch)
         assert (labels.dtype, labels.shape) == (np.uint8, size)
         assert (labels != segmenter.labels(batch)).mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("resizing", "size"), [({"long_side": 480}, (480, 360)), ({"zoom": 1.25}, (400, 300))]
+)
+def test_the_program_of_the_guide_turns_and_resizes_photos(resizing, size, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    upscore.export(tiny.saved("model", tiny.spec(**resizing)), "model.onnx", head="labels")
+    lying = Image.Exif()
+    lying[ExifTags.Base.Orientation] = 6
+    Image.fromarray(tiny.batch(1, 240, 320)[0]).save("cat.jpg", exif=lying)
+    blocks = re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text("utf-8"), re.M | re.DOTALL)
+    [program] = [block for block in blocks if "onnxruntime" in block]
+    names = {}
+    exec(program, names)
+    shown = upscore.images.resized(upscore.images.read("cat.jpg"), size)
+    expected = upscore.load("model", "onnxruntime").at(None).labels(shown)
+    assert names["labels"].shape == (1, *size)
+    assert (names["labels"][0] != expected).mean() < 1e-3
 
 
 def test_one_size_is_the_only_one(model, tmp_path):

@@ -22,7 +22,7 @@ from upscore.compat.serving import Function, Make
 from upscore.errors import ArgumentError, UnsupportedError
 
 TESTED = "1.5"
-# Settings that have one served value.
+# Other values of these settings are left to the library.
 SERVED = {"other_act": None, "squared_pred": False, "soft_label": False, "ignore_index": None}
 
 

@@ -59,8 +59,8 @@ class DiceLoss(torch.nn.Module):
         ignore_index: as in the library.
         eps: as in the library.
         class_weights: as in the library.
-        align_corners: as in `F.interpolate`; True for the models of the library, which end in an
-            `nn.UpsamplingBilinear2d`.
+        align_corners: as in `F.interpolate`; True for the models of the library, whose upsampling
+            aligns the corners.
 
     Raises:
         UnsupportedError: soft labels, or `from_logits=False`; the message names the library's

@@ -40,14 +40,15 @@ def conv_transpose1d(
     Equivalent to `torch.nn.functional.conv_transpose1d(input, weight, bias, stride, ...)`.
 
     Args:
-        input: (N, C, L) or (C, L), a NumPy array or a torch tensor.
+        input: (N, C, L) or (C, L), a NumPy array or a torch tensor, float16,
+            bfloat16, float32 or float64.
         weight: (C, O // groups, K), of the framework, dtype and device of `input`.
         bias: (O), or None.
-        stride: input pixels are so many output pixels apart.
-        padding: pixels cut from both ends of the full output.
-        output_padding: pixels given back at the end.
-        groups: parts that the channels are divided into; each is computed by itself.
-        dilation: taps of the kernel are so many output pixels apart.
+        stride: output pixels from one input pixel to the next, 1 or more.
+        padding: pixels cut from both ends of the full output, 0 or more.
+        output_padding: pixels given back at the end, 0 or more.
+        groups: parts that the channels are divided into, 1 or more; each is computed by itself.
+        dilation: output pixels from one tap to the next, 1 or more.
         output_size: the output's length, instead of `output_padding`.
         backend: "auto", or a backend by name, as for `upscore.conv_transpose2d`.
 
@@ -59,7 +60,10 @@ def conv_transpose1d(
             case.
         ArgumentTypeError: arrays of two frameworks, dtypes or devices.
 
+    Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
+
     Examples:
+        >>> import numpy as np
         >>> conv_transpose1d(np.array([[1.0, 2.0]]), np.ones((1, 1, 2)), stride=2).tolist()
         [[1.0, 1.0, 2.0, 2.0]]
     """
@@ -85,15 +89,16 @@ def conv_transpose2d(
     Equivalent to `torch.nn.functional.conv_transpose2d(input, weight, bias, stride, ...)`.
 
     Args:
-        input: (N, C, H, W) or (C, H, W), a NumPy array or a torch tensor.
-        weight: (C, O // groups, K, K), of the framework, dtype and device of `input`.
+        input: (N, C, H, W) or (C, H, W), a NumPy array or a torch tensor, float16,
+            bfloat16, float32 or float64.
+        weight: (C, O // groups, K_h, K_w), of the framework, dtype and device of `input`.
         bias: (O), or None.
-        stride: input pixels are so many output pixels apart: one number, or one for each axis.
-        padding: pixels cut from both ends of the full output, one number or one for each axis.
-        output_padding: pixels given back at the end, one number or one for each axis.
-        groups: parts that the channels are divided into; each is computed by itself.
-        dilation: taps of the kernel are so many output pixels apart: one number, or one for each
+        stride: output pixels from one input pixel to the next, 1 or more, one number or one an
             axis.
+        padding: pixels cut from both ends of the full output, 0 or more, one number or one an axis.
+        output_padding: pixels given back at the end, 0 or more, one number or one an axis.
+        groups: parts that the channels are divided into, 1 or more; each is computed by itself.
+        dilation: output pixels from one tap to the next, 1 or more, one number or one an axis.
         output_size: the output's height and width, instead of `output_padding`, as in
             `torch.nn.ConvTranspose2d`.
         backend: "auto", or a backend by name, which works or raises: "torch", "subkernels",
@@ -112,6 +117,7 @@ def conv_transpose2d(
     Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
 
     Examples:
+        >>> import numpy as np
         >>> kernel = np.array([[[[1.0, 2.0], [3.0, 4.0]]]])
         >>> conv_transpose2d(np.array([[[[1.0, 10.0]]]]), kernel, stride=2)[0, 0].tolist()
         [[1.0, 2.0, 10.0, 20.0], [3.0, 4.0, 30.0, 40.0]]
@@ -138,15 +144,16 @@ def conv_transpose3d(
     Equivalent to `torch.nn.functional.conv_transpose3d(input, weight, bias, stride, ...)`.
 
     Args:
-        input: (N, C, D, H, W) or (C, D, H, W), a NumPy array or a torch tensor.
-        weight: (C, O // groups, K, K, K), of the framework, dtype and device of `input`.
+        input: (N, C, D, H, W) or (C, D, H, W), a NumPy array or a torch tensor, float16,
+            bfloat16, float32 or float64.
+        weight: (C, O // groups, K_d, K_h, K_w), of the framework, dtype and device of `input`.
         bias: (O), or None.
-        stride: input pixels are so many output pixels apart: one number, or one for each axis.
-        padding: pixels cut from both ends of the full output, one number or one for each axis.
-        output_padding: pixels given back at the end, one number or one for each axis.
-        groups: parts that the channels are divided into; each is computed by itself.
-        dilation: taps of the kernel are so many output pixels apart: one number, or one for each
+        stride: output pixels from one input pixel to the next, 1 or more, one number or one an
             axis.
+        padding: pixels cut from both ends of the full output, 0 or more, one number or one an axis.
+        output_padding: pixels given back at the end, 0 or more, one number or one an axis.
+        groups: parts that the channels are divided into, 1 or more; each is computed by itself.
+        dilation: output pixels from one tap to the next, 1 or more, one number or one an axis.
         output_size: the output's depth, height and width, instead of `output_padding`.
         backend: "auto", or a backend by name, as for `upscore.conv_transpose2d`.
 
@@ -158,7 +165,10 @@ def conv_transpose3d(
             case.
         ArgumentTypeError: arrays of two frameworks, dtypes or devices.
 
+    Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
+
     Examples:
+        >>> import numpy as np
         >>> conv_transpose3d(np.ones((1, 1, 2, 2, 2)), np.ones((1, 1, 3, 3, 3))).shape
         (1, 1, 4, 4, 4)
     """

@@ -111,7 +111,7 @@ class _Launch:
 
     def forward(self, x: Array, bias: Array | None, *, bfloat16: bool = False) -> Array:
         """The output of x (N, C, *size); as the bits of bfloat16 if asked for."""
-        # NumPy asks for large pages, which makes writing a large new array twice as fast.
+        # NumPy asks for large pages, which makes writing a large new array faster.
         out = np.empty((*x.shape[:2], *self.size_out), np.int16 if bfloat16 else self.dtype)
         share(
             self.FORWARD,

@@ -45,9 +45,6 @@ def _memory(tensor: Tensor) -> Any:
     return TORCH.memory(tensor.detach().contiguous())
 
 
-# --- Implementations -----------------------------------------------------------------------------
-
-
 def _forward(
     x: Tensor,
     weight: Tensor,
@@ -103,9 +100,6 @@ def _ready(weight: Tensor, sizes: Any, separable: bool) -> Depthwise | Separable
     return Separable(found, *sizes)
 
 
-# --- Shapes --------------------------------------------------------------------------------------
-
-
 def _fake_forward(
     x: Tensor, weight: Tensor, bias: Any, size_out: Any, stride: Any, padding: Any, separable: bool
 ) -> Tensor:
@@ -122,9 +116,6 @@ def _fake_weight_gradient(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any
 ) -> Tensor:
     return weight.new_empty(weight.shape)
-
-
-# --- Gradients -----------------------------------------------------------------------------------
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

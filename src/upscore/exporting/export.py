@@ -85,6 +85,7 @@ def export(
         MissingPackageError: a package that the format needs is not installed.
         CheckpointError: the model cannot be loaded, or has no graph.
         DataError: the data cannot be used.
+        OutputError: the file cannot be written.
 
     Examples:
         >>> import upscore

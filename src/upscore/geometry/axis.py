@@ -39,8 +39,8 @@ class Axis:
     Args:
         size_in: pixels of the input.
         kernel: taps of the kernel.
-        stride: input pixels are so many output pixels apart.
-        dilation: taps are so many output pixels apart.
+        stride: output pixels from one input pixel to the next.
+        dilation: output pixels from one tap to the next.
         begin: pixels cut from the beginning of the full output.
         end: pixels cut from its end; below 0, so many zeros are appended.
 

@@ -21,10 +21,10 @@ def pytorch(
     Args:
         size_in: pixels of the input.
         kernel: taps of the kernel.
-        stride: input pixels are so many output pixels apart.
+        stride: output pixels from one input pixel to the next.
         padding: pixels cut from both ends, or (begin, end), for which PyTorch itself has no word.
         output_padding: pixels given back at the end.
-        dilation: taps are so many output pixels apart.
+        dilation: output pixels from one tap to the next.
         output_size: pixels of the output, instead of `output_padding`, as in
             `torch.nn.ConvTranspose1d`.
 
@@ -89,11 +89,11 @@ def tensorflow(
     Args:
         size_in: pixels of the input.
         kernel: taps of the kernel.
-        stride: input pixels are so many output pixels apart.
+        stride: output pixels from one input pixel to the next.
         padding: "SAME", "VALID" or (begin, end).
         output_size: pixels of the output. Not given: `size_in * stride` for "SAME" and else the
             full output less the padding.
-        dilation: taps are so many output pixels apart.
+        dilation: output pixels from one tap to the next.
 
     Returns:
         An `Axis`.
@@ -160,10 +160,10 @@ def keras(
     Args:
         size_in: pixels of the input.
         kernel: taps of the kernel.
-        stride: input pixels are so many output pixels apart.
+        stride: output pixels from one input pixel to the next.
         padding: "same" or "valid".
         output_padding: what Keras turns into TensorFlow's output size; None for its default.
-        dilation: taps are so many output pixels apart.
+        dilation: output pixels from one tap to the next.
 
     Returns:
         An `Axis`.
@@ -203,9 +203,9 @@ def caffe(
     Args:
         size_in: pixels of the input.
         kernel: taps of the kernel.
-        stride: input pixels are so many output pixels apart.
+        stride: output pixels from one input pixel to the next.
         pad: pixels cut from both ends.
-        dilation: taps are so many output pixels apart.
+        dilation: output pixels from one tap to the next.
         offset: pixels that the `Crop` cuts from the beginning of the rest.
         crop_size: pixels that the `Crop` keeps; all if not given.
 
@@ -268,10 +268,10 @@ def onnx(
     Args:
         size_in: pixels of the input.
         kernel: taps of the kernel.
-        stride: input pixels are so many output pixels apart.
+        stride: output pixels from one input pixel to the next.
         pads: pixels cut from (begin, end).
         output_padding: pixels given back at the end.
-        dilation: taps are so many output pixels apart.
+        dilation: output pixels from one tap to the next.
         auto_pad: "NOTSET" for `pads`, "VALID" for none; "SAME_UPPER" and "SAME_LOWER" make `size_in
             * stride` pixels. An odd pixel is cut at the end for "SAME_UPPER" and else at the
             beginning.

@@ -32,7 +32,7 @@ def convolved(
         kernel: pixels of a window.
         stride: pixels from one window to the next.
         padding: pixels added at the beginning.
-        dilation: taps of the window are so many pixels apart.
+        dilation: pixels from one tap of the window to the next.
 
     Returns:
         A `Grid`.
@@ -53,9 +53,9 @@ def transposed(
     Args:
         grid: the grid before it.
         kernel: taps of the kernel.
-        stride: input pixels are so many output pixels apart.
+        stride: output pixels from one input pixel to the next.
         padding: pixels cut at the beginning.
-        dilation: taps are so many output pixels apart.
+        dilation: output pixels from one tap to the next.
 
     Returns:
         A `Grid`.

@@ -22,6 +22,11 @@ from upscore.errors import ArgumentError
 from upscore.heads.grid import Grid, grid_positions
 
 COLUMNS = 128  # output columns of a tile
+# The source pixels that a gradient program owns, and the outputs of a row that it visits at a time:
+# whole tiles of the tensor cores.
+PATCH_ROWS = 8
+PATCH_COLUMNS = 16
+VISITED = 32
 
 
 def launching(scores: torch.Tensor) -> AbstractContextManager[object]:

@@ -47,21 +47,22 @@ def dice(
             `upscore.overlap`; of volumes N x C x d x h x w.
         target: N x H x W or H x W class numbers of a whole-number type; with
             `activation="sigmoid"` also 0 or 1 for each class, N x C x H x W.
-        smooth: pixels added above and below, so that tiny classes give no steep gradients.
+        smooth: 0 or more pixels, added above and below, so that tiny classes give no steep
+            gradients.
         classes: which classes count, all by default.
-        absent: what a class is that the target lacks: "count" like others, "zero" (its loss is 0),
-            or "skip" (the mean is over the others).
+        absent: what to do with classes that are not in the target: "count" them like others, count
+            "zero" loss for them, or "skip" them in the mean.
         reduction: "mean", or "none" for the loss of each class (N x C with `per_image`; 0 where
             absent classes are "zero" or to "skip").
-        cross_entropy: what the mean cross-entropy of all pixels counts for in addition:
+        cross_entropy: 0 or more, the weight of the mean cross-entropy of all pixels that is added:
             `dice(..., cross_entropy=1.0)` is `dice(...) + upscore.cross_entropy(...)`, under the
             sigmoid `upscore.binary_cross_entropy`, in little more time than the first alone. A
             pixel counts for its `weight` there too, but `classes` and `absent` do not apply to it;
             it needs reduction="mean".
         activation: "softmax" over the classes, or "sigmoid" of each.
         ignore_index: the label of pixels that count for nothing.
-        weight: what each pixel counts for, of the shape of a target of class numbers; not
-            differentiated.
+        weight: the weight of each pixel, of the shape of a target of class numbers; no gradient is
+            computed for it.
         per_image: sum over the pixels of each image instead of the batch.
         align_corners: as in `F.interpolate`.
         stride: sample on the grid of the FCN instead, as in `upscore.argmax`. Not for volumes.
@@ -69,10 +70,12 @@ def dice(
 
     Returns:
         The loss, float64 for float64 scores, else float32: a tensor without dimensions that can be
-        differentiated once with respect to the scores, for arrays a float.
+        differentiated once with respect to the scores, for arrays a float; the losses of each class
+        for `reduction="none"`.
 
     Raises:
-        ArgumentError: a shape or value does not fit; the message says which and why.
+        ArgumentError: a shape or value does not fit; the message says which and why. For a label
+            of no meaning it names the first and where it stands.
         ArgumentTypeError: a type does not fit, such as arrays of two frameworks.
 
     Source: Milletari et al. 2016, "V-Net".
@@ -130,16 +133,17 @@ def jaccard(
     Args:
         scores: as of `upscore.dice`.
         target: as of `upscore.dice`.
-        smooth: pixels added above and below.
+        smooth: 0 or more pixels, added above and below.
         classes: which classes count, all by default.
-        absent: what a class is that the target lacks: "count", "zero" or "skip", as for
-            `upscore.dice`.
+        absent: what to do with classes that are not in the target: "count", "zero" or "skip", as
+            for `upscore.dice`.
         reduction: "mean", or "none" for the loss of each class.
-        cross_entropy: what the mean cross-entropy counts for in addition, as for `upscore.dice`.
+        cross_entropy: 0 or more, the weight of the mean cross-entropy that is added, as for
+            `upscore.dice`.
         activation: "softmax" over the classes, or "sigmoid" of each.
         ignore_index: the label of pixels that count for nothing.
-        weight: what each pixel counts for, of the shape of a target of class numbers; not
-            differentiated.
+        weight: the weight of each pixel, of the shape of a target of class numbers; no gradient is
+            computed for it.
         per_image: sum over the pixels of each image instead of the batch.
         align_corners: as in `F.interpolate`.
         stride: sample on the grid of the FCN instead, as in `upscore.argmax`. Not for volumes.
@@ -149,8 +153,12 @@ def jaccard(
         The loss, as of `upscore.dice`.
 
     Raises:
-        ArgumentError: a shape or value does not fit; the message says which and why.
+        ArgumentError: a shape or value does not fit; the message says which and why. For a label
+            of no meaning it names the first and where it stands.
         ArgumentTypeError: a type does not fit, such as arrays of two frameworks.
+
+    Source: Rahman and Wang 2016, "Optimizing intersection-over-union in deep neural networks for
+    image segmentation".
 
     Examples:
         >>> import numpy as np
@@ -208,18 +216,19 @@ def tversky(
     Args:
         scores: as of `upscore.dice`.
         target: as of `upscore.dice`.
-        alpha: what a false pixel costs.
-        beta: what a missed pixel costs: more than `alpha` for rare things.
-        smooth: pixels added above and below.
+        alpha: 0 or more, what a false pixel costs.
+        beta: 0 or more, what a missed pixel costs: more than `alpha` for rare things.
+        smooth: 0 or more pixels, added above and below.
         classes: which classes count, all by default.
-        absent: what a class is that the target lacks: "count", "zero" or "skip", as for
-            `upscore.dice`.
+        absent: what to do with classes that are not in the target: "count", "zero" or "skip", as
+            for `upscore.dice`.
         reduction: "mean", or "none" for the loss of each class.
-        cross_entropy: what the mean cross-entropy counts for in addition, as for `upscore.dice`.
+        cross_entropy: 0 or more, the weight of the mean cross-entropy that is added, as for
+            `upscore.dice`.
         activation: "softmax" over the classes, or "sigmoid" of each.
         ignore_index: the label of pixels that count for nothing.
-        weight: what each pixel counts for, of the shape of a target of class numbers; not
-            differentiated.
+        weight: the weight of each pixel, of the shape of a target of class numbers; no gradient is
+            computed for it.
         per_image: sum over the pixels of each image instead of the batch.
         align_corners: as in `F.interpolate`.
         stride: sample on the grid of the FCN instead, as in `upscore.argmax`. Not for volumes.
@@ -229,7 +238,8 @@ def tversky(
         The loss, as of `upscore.dice`.
 
     Raises:
-        ArgumentError: a shape or value does not fit; the message says which and why.
+        ArgumentError: a shape or value does not fit; the message says which and why. For a label
+            of no meaning it names the first and where it stands.
         ArgumentTypeError: a type does not fit, such as arrays of two frameworks.
 
     Source: Salehi et al. 2017, "Tversky loss function for image segmentation".
@@ -242,14 +252,7 @@ def tversky(
         0.0477
     """
     numbers = {"alpha": alpha, "beta": beta, "smooth": smooth, "cross_entropy": cross_entropy}
-    for name, value in numbers.items():
-        if not 0 <= value < float("inf"):
-            raise ArgumentError(f"{name} must be 0 or more, not {value!r}")
-    if absent not in get_args(Absent):
-        raise ArgumentError(f"absent must be one of {get_args(Absent)}, not {absent!r}")
-    check_reduction(reduction, ("mean", "none"))
-    if cross_entropy and reduction != "mean":
-        raise ArgumentError('cross_entropy is added to the mean: it needs reduction="mean"')
+    _check(numbers, absent, reduction)
     sums = sums_of(
         scores,
         target,
@@ -278,6 +281,18 @@ def tversky(
         total = sums[4].sum()
         loss = loss + cross_entropy * sums[3].sum() / (total + (total == 0))
     return float(loss) if framework(losses).name == "numpy" else loss
+
+
+def _check(numbers: dict[str, float], absent: str, reduction: str) -> None:
+    """Raise ArgumentError for settings that do not fit."""
+    for name, value in numbers.items():
+        if not 0 <= value < float("inf"):
+            raise ArgumentError(f"{name} must be 0 or more, not {value!r}")
+    if absent not in get_args(Absent):
+        raise ArgumentError(f"absent must be one of {get_args(Absent)}, not {absent!r}")
+    check_reduction(reduction, ("mean", "none"))
+    if numbers["cross_entropy"] and reduction != "mean":
+        raise ArgumentError('cross_entropy is added to the mean: it needs reduction="mean"')
 
 
 def _chosen(sums: tuple[Any, ...], classes: Sequence[int] | None) -> tuple[Any, ...]:

@@ -38,9 +38,9 @@ def load(
         model: "bundled", a folder with a model.json, or the folder of a training run. A list of
             them is an ensemble: models of the same classes that answer as one.
         engine: "onnxruntime" and "openvino" run on the CPU and need no torch; "torch" runs on any
-            device. "auto" takes torch where a device other than the CPU is asked for, or where
-            there is an NVIDIA GPU that the installed torch can use, OpenVINO where bfloat16 is
-            asked for, and else ONNX Runtime.
+            device. "auto" takes OpenVINO where bfloat16 is asked for; torch where a device other
+            than the CPU is asked for, or where the installed torch can use an NVIDIA GPU; and
+            otherwise ONNX Runtime.
         device: where the network runs, as torch names it: "cpu", "cuda", ...
         precision: what OpenVINO computes in. "bfloat16" is faster on processors that have it, and
             keeps two to three decimal places of the scores.

@@ -2,8 +2,8 @@
 
 A launcher names its kernel (`launch.Kernel`) and shares its tasks among threads (`threads.share`).
 `machine_code` finds on disk what an earlier process compiled; `compile` asks Numba for the rest.
-Only `compile`, `simd`, `bfloat16`, `exp` and files of kernels import Numba: a process that finds
-its machine code never does.
+Only `compile`, `simd` and `bfloat16` import Numba, and with them `exp` and the files of kernels: a
+process that finds its machine code never does.
 """
 
 from importlib.util import find_spec

@@ -41,8 +41,8 @@ def assign(
             65,536 queries.
         weights: Q or N x Q numbers, finite and not negative: how sure each query is of its class.
         size: height and width of the labels, larger or smaller than the scores.
-        threshold: above 0 and below 1: where its probability is as high, a pixel is in the own
-            mask of a query, whoever wins it.
+        threshold: above 0 and below 1; a pixel is in a query's own mask where the query's
+            probability is at least this, whichever query wins the pixel.
         align_corners: as in `F.interpolate`.
         through: height and width to resize to first; from there to `size`.
         crop: what to keep of that picture (of the scores, without `through`) before it is resized
@@ -60,6 +60,9 @@ def assign(
     Raises:
         ArgumentError: a shape or value does not fit; the message says which and why.
         ArgumentTypeError: a type does not fit, such as arrays of two frameworks.
+
+    Source: Cheng et al. 2021, "Per-pixel classification is not all you need for semantic
+    segmentation" (MaskFormer).
 
     Examples:
         >>> import numpy as np

@@ -18,11 +18,11 @@ class Assignment(NamedTuple):
         area: Q int64, the pixels of its own mask, whoever won them.
     """
 
-    labels: Any  # H x W, the number of the query that won: uint8, int16 or int32
-    inside: Any  # H x W bool, whether the pixel is also in the winner's own mask
-    won: Any  # Q int64, the pixels that each query won
-    won_inside: Any  # Q int64, those of them in its own mask
-    area: Any  # Q int64, the pixels of its own mask, whoever won them
+    labels: Any
+    inside: Any
+    won: Any
+    won_inside: Any
+    area: Any
 
 
 class Options(NamedTuple):

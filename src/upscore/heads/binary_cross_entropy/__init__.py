@@ -42,9 +42,10 @@ def binary_cross_entropy(
             class numbers, N x H x W or H x W: 1 for that class, 0 for the others; of one class this
             is 0 or 1.
         ignore_index: the value in the target that counts for nothing.
-        pos_weight: C numbers, what a pixel where the class is true counts for; not differentiated.
-        reduction: "mean" over pixels and classes, "sum", or "none" for the losses of all, which are
-            of C x H x W, 0 where ignored.
+        pos_weight: C numbers, the weight of pixels where the class is true; no gradient is computed
+            for them.
+        reduction: "mean" over pixels and classes, "sum", or "none" for all losses, of the shape of
+            the interpolated scores (N x C x H x W), 0 where ignored.
         align_corners: as in `F.interpolate`.
         stride: sample on the grid of the FCN instead, as in `upscore.argmax`. Not for volumes.
         backend: "eager" (the expression above), "cpu" (Numba), or "auto": "cpu" in main memory
@@ -52,7 +53,8 @@ def binary_cross_entropy(
 
     Returns:
         The loss, float64 for float64 scores, else float32, autocast or not: a tensor without
-        dimensions that can be differentiated once with respect to the scores, for arrays a float.
+        dimensions that can be differentiated once with respect to the scores, for arrays a float;
+        all losses for `reduction="none"`.
 
     Raises:
         ArgumentError: a shape or value does not fit; the message says which and why. For a label

@@ -44,16 +44,18 @@ def cross_entropy(
             int64, a tensor or array like the scores and on their device; any size, larger or
             smaller than the scores.
         ignore_index: the label of pixels that count for nothing.
-        weight: C numbers, what a pixel of each class counts for; not differentiated.
+        weight: C class weights; no gradient is computed for them.
         label_smoothing: 0 to 1, the part of the target that is spread over all classes.
-        focal: gamma of the focal loss (Lin et al. 2017): each loss times `(1 - p) ** gamma` with
-            the label's probability p. Not with label smoothing.
-        z_loss: what the square of `logsumexp` of each pixel's scores counts for, which holds it
-            near 0 (1e-4 in PaLM); added to the pixel's loss, whatever its weight.
-        top_k: above 0 to 1, the share of all pixels that counts, those of the largest losses (hard
-            example mining; nnU-Net's `TopKLoss(k=10)` is 0.1). Their mean is then not weighted.
-        reduction: "mean" divides the sum by the summed weight of the pixels' labels; "none" gives
-            every pixel's loss, 0 where ignored.
+        focal: 0 or more, gamma of the focal loss (Lin et al. 2017). Each loss is multiplied by `(1
+            - p) ** gamma`, p being the label's probability. Not with label smoothing.
+        z_loss: 0 or more; adds `z_loss * logsumexp(scores) ** 2` to each pixel's loss, which keeps
+            `logsumexp` near 0 (1e-4 in PaLM, Chowdhery et al. 2022). Class weights do not apply to
+            it.
+        top_k: above 0 to 1; only this share of all pixels counts, those with the largest losses
+            (hard example mining; nnU-Net's `TopKLoss(k=10)` is 0.1). "mean" then divides by their
+            number. Not with reduction="none".
+        reduction: "mean" divides by the summed weight of the pixels' labels, "sum" does not divide,
+            "none" gives every pixel's loss, 0 where ignored.
         align_corners: as in `F.interpolate`.
         stride: sample on the grid of the FCN instead, as in `upscore.argmax`. Not for volumes.
         backend: "eager" (the expression above), "cpu" (Numba), "gpu" (Triton), or "auto", as in

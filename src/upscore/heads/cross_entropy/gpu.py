@@ -16,6 +16,9 @@ import triton.language as tl
 from upscore.heads.cross_entropy.options import Options
 from upscore.heads.gpu import (
     COLUMNS,
+    PATCH_COLUMNS,
+    PATCH_ROWS,
+    VISITED,
     compute_dtype,
     launching,
     lerp,
@@ -25,11 +28,6 @@ from upscore.heads.gpu import (
     values,
 )
 from upscore.heads.target import check_labels, counted
-
-# The source pixels a gradient program owns, and the outputs of a row it visits at a time.
-_PATCH_ROWS = 8
-_PATCH_COLUMNS = 16
-_VISITED = 32
 
 
 def cross_entropy(
@@ -90,7 +88,7 @@ def cross_entropy(
             gradient = torch.empty((batch, classes, h, w), dtype=dtype, device=device)
             block = min(16, triton.next_power_of_2(classes))
             blocks = triton.cdiv(classes, block)
-            strips, patches = triton.cdiv(h, _PATCH_ROWS), triton.cdiv(w, _PATCH_COLUMNS)
+            strips, patches = triton.cdiv(h, PATCH_ROWS), triton.cdiv(w, PATCH_COLUMNS)
             _gradient[(batch * blocks * strips * patches,)](
                 scores,
                 target,
@@ -106,9 +104,9 @@ def cross_entropy(
                 SMOOTHED=label_smoothing > 0,
                 COPIED=copied,
                 CLASSES=block,
-                PATCH_ROWS=_PATCH_ROWS,
-                PATCH_COLUMNS=_PATCH_COLUMNS,
-                VISITED=_VISITED,
+                PATCH_ROWS=PATCH_ROWS,
+                PATCH_COLUMNS=PATCH_COLUMNS,
+                VISITED=VISITED,
                 num_warps=4,
                 enable_fp_fusion=True,
             )

@@ -46,7 +46,8 @@ def masks(
         scores: N x h x w, 1 x N x h x w or N x 1 x h x w NumPy array or torch tensor, float32,
             float16, bfloat16 or float64 (computed in float64), of any strides.
         size: height and width of the masks, larger or smaller than the scores.
-        threshold: what the score of a pixel must be above. NaN is above nothing.
+        threshold: what the score of a pixel must be above, a finite number. NaN is above nothing.
+            With `boxes` neither it nor `threshold - stability` may be below 0.
         inclusive: also where it is equal (`>=`).
         align_corners: as in `F.interpolate`.
         through: height and width to resize to first; from there to `size`. Segment Anything:
@@ -55,13 +56,13 @@ def masks(
             to `size`: (height, width) of its upper left part, or (top, left, height, width).
         boxes: N x 4 numbers x0, y0, x1, y1, in pixels of the mask: where to paste each map of
             scores. Beyond them all is unset.
-        paste: how: "aligned" is detectron2's way (its `paste_masks_in_image` is
+        paste: how to paste into boxes: "aligned" is detectron2's way (its `paste_masks_in_image` is
             `threshold=0.5, inclusive=True`), "torchvision" that of its `paste_masks_in_image`
             (`threshold=0.5`), which rounds the boxes to whole pixels.
         within: N x 4 numbers x0, y0, x1, y1: pixels whose numbers are not `x0 <= x < x1` and
             `y0 <= y < y1` are unset, as by the `crop_mask` of Ultralytics.
-        stability: also measure how much of each mask stays as the threshold moves by so much up
-            and down: see `Masks.stability`.
+        stability: above 0; also measure how much of each mask stays as the threshold moves by so
+            much up and down: see `Masks.stability`.
         backend: "eager" (the expression above, mask by mask), "cpu" (Numba), "gpu" (Triton), or
             "auto": "cpu" for arrays and CPU tensors where Numba is installed, "gpu" for CUDA
             tensors where Triton is, else "eager".

@@ -68,7 +68,7 @@ def _aligned(start: Any, end: Any, pixels: int, size: int) -> Axis:
     found = starts[:-1] < starts[1:]
     first[found] = pixel[starts[:-1][found]]
     low = np.floor(at).astype(np.int64)
-    # Numbers from the rim on.
+    # The rim is number 0, so those of the scores are one more.
     return Axis(first, starts, Linear(low + 1, np.minimum(low + 2, pixels + 1), at - low))
 
 

@@ -21,11 +21,17 @@ ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 
 
 class Overlap(NamedTuple):
-    """Sums over pixels, of each class: C numbers, or N x C of each image."""
+    """Sums over pixels, of each class: C numbers, or N x C of each image.
 
-    intersection: Any  # of the probabilities where the class is true
-    predicted: Any  # of the probabilities
-    true: Any  # of the pixels where the class is true
+    Attributes:
+        intersection: the sum of the class's probabilities where it is true.
+        predicted: the sum of its probabilities.
+        true: the number of pixels where it is true, or the sum of their weights.
+    """
+
+    intersection: Any
+    predicted: Any
+    true: Any
 
 
 def overlap(
@@ -63,8 +69,8 @@ def overlap(
             class N x H x W is 0 or 1.
         activation: "softmax" over the classes, or "sigmoid" of each.
         ignore_index: the label of pixels that count for nothing.
-        weight: what each pixel counts for, of the shape of a target of class numbers; not
-            differentiated.
+        weight: the weight of each pixel, of the shape of a target of class numbers; no gradient is
+            computed for it.
         per_image: sum over the pixels of each image instead of the batch.
         align_corners: as in `F.interpolate`.
         stride: sample on the grid of the FCN instead, as in `upscore.argmax`. Not for volumes.
@@ -72,9 +78,9 @@ def overlap(
             `upscore.argmax`.
 
     Returns:
-        Three arrays or tensors of C numbers, of N x C for `per_image` with a batch; float64 for
-        float64 scores, else float32. The first two can be differentiated once with respect to the
-        scores.
+        `Overlap`, a named tuple `intersection`, `predicted`, `true`: arrays or tensors of C
+        numbers, of N x C for `per_image` with a batch; float64 for float64 scores, else float32.
+        The first two can be differentiated once with respect to the scores.
 
     Raises:
         ArgumentError: a shape or value does not fit; the message says which and why. For a label

@@ -15,6 +15,9 @@ import triton.language as tl
 
 from upscore.heads.gpu import (
     COLUMNS,
+    PATCH_COLUMNS,
+    PATCH_ROWS,
+    VISITED,
     compute_dtype,
     launching,
     lerp,
@@ -26,12 +29,7 @@ from upscore.heads.gpu import (
 from upscore.heads.overlap.options import Options
 from upscore.heads.target import check_labels
 
-# The classes and source pixels a gradient program owns, and the outputs of a row that it visits at
-# a time: whole tiles of the tensor cores.
-_CLASSES = 16
-_PATCH_ROWS = 8
-_PATCH_COLUMNS = 16
-_VISITED = 32
+_CLASSES = 16  # that a gradient program owns
 
 
 def overlap(
@@ -93,16 +91,16 @@ def overlap(
             return each.sum(1, dtype=torch.float64).to(dtype)
         gradient = torch.empty((images, classes, h, w), dtype=dtype, device=device)
         blocks = triton.cdiv(classes, _CLASSES)
-        strips, patches = triton.cdiv(h, _PATCH_ROWS), triton.cdiv(w, _PATCH_COLUMNS)
+        strips, patches = triton.cdiv(h, PATCH_ROWS), triton.cdiv(w, PATCH_COLUMNS)
         _gradient[(images * blocks * strips * patches,)](
             *(*given, slopes, log_sum, less, gradient),
             *(x.low, x.weight, x.edges, y.weight, y.edges),
             *(*sizes, blocks, strips, patches, options.ignore_index, *strides),
             **kind,
             CLASSES=_CLASSES,
-            PATCH_ROWS=_PATCH_ROWS,
-            PATCH_COLUMNS=_PATCH_COLUMNS,
-            VISITED=_VISITED,
+            PATCH_ROWS=PATCH_ROWS,
+            PATCH_COLUMNS=PATCH_COLUMNS,
+            VISITED=VISITED,
             num_warps=4,
         )
         return gradient
