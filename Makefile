@@ -26,7 +26,7 @@ test-fast: .venv/.test
 	$(BIN)/pytest -n auto -m "not slow and not release"
 
 # What takes many minutes, after `make test`: each extra alone, other Pythons, kernels that check every
-# index, sixty thousand pixels squared, ten thousand requests.
+# index, sixty thousand pixels squared, ten thousand files and requests.
 release: .venv/.test browser
 	$(BIN)/pytest -m release -rs
 
