@@ -13,8 +13,8 @@ from upscore.training.recipe import Recipe
 
 Choice = tuple[dict[str, Any], str]
 
-LARGE = 512  # pixels: photos are shown to the network no larger on their longer side, unless ...
-CLEAR = 14.0  # ... their thinnest things would be thinner than so many pixels
+SMALL, LARGE = 256, 512  # pixels: the longer side is brought between these for the network, unless
+CLEAR = 14.0  # ... the thinnest things would be thinner than so many pixels
 FAINT = 4.0  # pixels: things that are shown thinner are easily missed
 MOST_SHOWN = 1536  # pixels: larger for thin things makes the network slow
 MOST_ENLARGED = 2.0  # no photo is enlarged by more: nothing new comes to light
@@ -56,7 +56,8 @@ def zoom_of(facts: Facts) -> tuple[float, str]:
     """By how much photos of the median size are enlarged for the network, and why."""
     side = facts.long_sides[1]
     name, thickness = facts.thinnest
-    whole, clear = LARGE / side, min(CLEAR / thickness, MOST_SHOWN / side)
+    whole = min(max(1.0, SMALL / side), LARGE / side)  # more shows nothing new, but less around it
+    clear = min(CLEAR / thickness, MOST_SHOWN / side)
     zoom = min(max(whole, clear), MOST_ENLARGED)
     if not facts.grows_with_photos:  # the largest photos are enlarged by as much
         zoom = min(zoom, 2 * MOST_SHOWN / facts.long_sides[2])

@@ -82,7 +82,7 @@ def fitted(
         affordable = VALIDATION_SHARE * recipe.steps * took.step / max(scoring, 1e-9)
         times = int(min(max(1, affordable), VALIDATIONS))
         recipe = replace(recipe, evaluate_every=max(1, -(-recipe.steps // times)))
-        reasons["evaluate_every"] = f"{times} of {scoring:.0f} s each"
+        reasons["evaluate_every"] = f"{times} of {scoring:.1f} s each"
         if not held:
             reasons["evaluate_every"] = "no validation photos: how often the loss is noted"
     validations = -(-recipe.steps // recipe.evaluate_every)

@@ -117,8 +117,10 @@ class Recipe:
     """
     label_smoothing: float = 0.0
     """0 to 1, as for `upscore.cross_entropy`. Raise it a little where masks are not exact."""
-    auxiliary: float = 0.2
-    """The weight of the losses of all stages but the last."""
+    auxiliary: float = 0.5
+    """The weight of the losses of all stages but the last. The coarse stages learn first, so short
+    runs gain from it.
+    """
     ema: float = 0.998
     """The decay per step, 0 to 1, of the averaged weights, which are those that are scored and
     kept.
@@ -193,6 +195,7 @@ RECIPES = {
         evaluate_every=800,
         colour=0.3,
         encoder_rate=1.5e-4,
+        auxiliary=0.2,
         repeat_rare=0.4,
         mapping={
             "background": ("*",),
@@ -207,6 +210,7 @@ RECIPES = {
         evaluate_every=300,
         colour=0.3,
         encoder_rate=1.5e-4,
+        auxiliary=0.2,
         class_weights="sqrt-median",
     ),
 }
