@@ -22,8 +22,10 @@ animals and persons, seven classes (300). Where there are no photos to validate 
 takes them from the training photos as it sees fit.
 
 Every run's figures are kept in the work folder, so that an interrupted benchmark goes on where it
-stopped; delete a run's folder to run it again. Needs `pip install "upscore[bench]"` and, for
-nnU-Net's environment, uv; and a machine that does nothing else.
+stopped; delete a run's folder to run it again. `--json PATH` also adds them to a file, and the
+tables show all that it holds: the whole benchmark takes hours, and may be run in parts. Needs
+`pip install "upscore[bench]"` and, for nnU-Net's environment, uv; and a machine that does nothing
+else.
 """
 
 import argparse
@@ -169,6 +171,21 @@ def result_of(case: Case, data: Path) -> dict[str, Any] | None:
     return json.loads(case.result.read_text())
 
 
+def added(path: Path, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All figures of a file, with these added in place of older ones of the same cases."""
+    earlier = json.loads(path.read_text())["training"] if path.exists() else []
+    sets, contenders = list(SETS), list(CONTENDERS)
+
+    def place(one: dict[str, Any]) -> tuple[float, ...]:
+        of_set, of_contender = sets.index(one["set"]), contenders.index(one["contender"])
+        return one["seed"], of_set, one["minutes"], of_contender
+
+    found = {place(one): one for one in (*earlier, *results)}
+    ordered = [found[case] for case in sorted(found)]
+    write(path, training=ordered)
+    return ordered
+
+
 def cell(interval: Interval | None) -> str:
     """A score with its 95 % interval."""
     if interval is None:
@@ -189,11 +206,10 @@ def row(result: Mapping[str, Any]) -> dict[str, str]:
 
 def tables(results: list[dict[str, Any]]) -> dict[str, list[dict[str, str]]]:
     """The rows of each set, by their title."""
-    found = {}
-    for name in dict.fromkeys(result["set"] for result in results):
-        of_set = [result for result in results if result["set"] == name]
-        title = f"{name}, {of_set[0]['photos']} test photos, seed {of_set[0]['seed']}"
-        found[title] = [row(result) for result in of_set]
+    found: dict[str, list[dict[str, str]]] = {}
+    for result in results:
+        title = f"{result['set']}, {result['photos']} test photos, seed {result['seed']}"
+        found.setdefault(title, []).append(row(result))
     return found
 
 
@@ -224,7 +240,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "training-benchmark")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, help="add the figures to this file; show all of it")
     parser.add_argument("--write", type=Path, help="put the tables into this page")
     return parser.parse_args()
 
@@ -245,16 +261,17 @@ def main() -> None:
     results = [result for case in wanted if (result := result_of(case, options.data))]
     if not results:
         raise SystemExit("no case came to an end")
+    failed = len(wanted) - len(results)
+    if options.json:
+        results = added(options.json, results)
     shown = tables(results)
     for title, rows in shown.items():
         show(title, rows)
-    if options.json:
-        write(options.json, training=results)
     if options.write:
         text = "\n\n".join(f"**{title}**\n\n{markdown(rows)}" for title, rows in shown.items())
         write_between(options.write, text)
-    if len(results) < len(wanted):
-        raise SystemExit(f"{len(wanted) - len(results)} of {len(wanted)} cases failed")
+    if failed:
+        raise SystemExit(f"{failed} of {len(wanted)} cases failed")
 
 
 if __name__ == "__main__":
