@@ -83,6 +83,7 @@ def test_training_moves_the_weight_and_the_backend():
     torch.testing.assert_close(layer(x), other(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["auto", "subkernels", "separable"])
 def test_compiles_without_a_graph_break(backend):
     groups = 1 if backend == "subkernels" else 3

@@ -225,6 +225,7 @@ def test_every_error_is_an_upscore_error_and_a_builtin_one():
                 assert hasattr(errors, call.id) or call.id in protocols, f"{name} raises {call.id}"
 
 
+@pytest.mark.slow
 def test_functions_are_not_shadowed_by_the_modules_that_hold_them():
     code = (
         "import upscore.training.train, upscore.training.plan, upscore.evaluation.evaluate\n"

@@ -234,6 +234,7 @@ def test_backends_by_name():
         argmax(torch.empty(1, 3, 4, 5, device="meta"), (8, 10), backend="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["auto", "cpu", "eager"])
 @pytest.mark.parametrize("measure", [None, "margin"])
 @pytest.mark.parametrize("dynamic", [False, True])
@@ -331,6 +332,7 @@ def run(code: str, **environment: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_bounds_are_kept(tmp_path):
     code = """
 import numpy as np
@@ -369,6 +371,7 @@ def test_importing_the_heads_loads_neither_torch_nor_numba():
     assert run(code) == "set()\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="reads the instructions of x86-64"
 )

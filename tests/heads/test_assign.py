@@ -243,6 +243,7 @@ def test_no_images_at_all():
     assert [one.shape for one in found] == [(0, 8, 9)] * 2 + [(0, 3)] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["cpu", "eager"])
 def test_compiles_without_a_graph_break(backend):
     scores, weights = case(7, 8, 9, images=2)

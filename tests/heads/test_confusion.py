@@ -156,6 +156,7 @@ def test_opcheck():
     torch.library.opcheck(torch_op.operator, (scores, target, 255, "fcn", 2, "cpu"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["auto", *BACKENDS])
 @pytest.mark.parametrize("shape", [(2, 3, 3, 4), (1, 3, 2, 3, 4)])
 def test_compiles_without_a_graph_break(shape, backend):

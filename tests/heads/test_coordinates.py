@@ -185,6 +185,7 @@ def test_affine_matrices_name_them():
     check(labels[None], sampled(scores[None], (8, 9, 7), coordinates))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["auto", "eager"])
 def test_compiles_without_a_graph_break(backend):
     def head(scores):

@@ -427,6 +427,7 @@ def test_opcheck(per_pixel):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["auto", "cpu", "eager"])
 @pytest.mark.parametrize(
     "options",

@@ -396,6 +396,7 @@ def test_no_masks(backend):
         assert (found.label_map() == -1).all()
 
 
+@pytest.mark.slow
 def test_runs_are_found_in_blocks(monkeypatch):
     from upscore.heads.masks import cpu
     from upscore.kernels import launch

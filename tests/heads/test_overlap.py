@@ -324,6 +324,7 @@ def test_opcheck(kind):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(2, 3, 3, 4), (1, 3, 2, 3, 4)])
 def test_compiles_without_a_graph_break(shape):
     scores, target, _ = case(shape, (5, 9, 7)[-(len(shape) - 2) :], "softmax")

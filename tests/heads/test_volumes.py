@@ -199,6 +199,7 @@ def plain(results):
     return results if isinstance(results, tuple) else (results,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["auto", "eager"])
 @pytest.mark.parametrize("options", OPTIONS)
 def test_compiles_without_a_graph_break(backend, options):

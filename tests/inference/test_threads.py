@@ -9,6 +9,7 @@ import upscore
 from upscore.inference.engines import ENGINES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_model_may_be_used_by_several_threads(engine):
     pytest.importorskip(engine)
