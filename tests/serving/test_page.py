@@ -579,8 +579,8 @@ def test_training_from_the_page(page: Any, corrections: Path, tmp_path: Path) ->
         page.get_by_role("button", name="Save to the data folder").click()
         wait(page, "() => /^Saved/.test(document.querySelector('#save-help').textContent)")
     assert len(list((corrections / "masks").glob("*.png"))) >= 4
-    page.evaluate("document.querySelector('#time').options[0].value = '20s'")
-    page.locator("#time").select_option("20s")
+    page.evaluate("document.querySelector('#time').options[0].value = '60s'")
+    page.locator("#time").select_option("60s")
     page.get_by_role("button", name="Start training").click()
     page.wait_for_selector("#curves svg", timeout=300_000)
     page.wait_for_selector("[data-do=tune]:visible", timeout=300_000)
