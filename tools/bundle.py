@@ -57,7 +57,10 @@ night-time or drawn pictures. Not for decisions about people.
 
 def main(run: str, data: str) -> None:
     network, spec = models.load(run)
-    last = models.load(Path(run) / "last")[0].state_dict()
+    other, about = models.load(Path(run) / "last")
+    if about.card["validation"] == spec.card["validation"]:
+        raise SystemExit(f"{run}/best has the last weights: there is nothing to mix them with")
+    last = other.state_dict()
     for name, weights in network.state_dict().items():
         if weights.is_floating_point():
             weights.lerp_(last[name], 0.5)

@@ -138,3 +138,39 @@ def test_one_image_tells_nothing_of_others():
 def test_bootstrap_of_nothing_is_refused():
     with pytest.raises(ValueError, match="none of 2 images"):
         metrics.bootstrap(np.zeros((2, 3, 3), int))
+
+
+def counts_of(iou, pixels=10_000):
+    """Counts of N images of one class, with these IoU."""
+    hits = np.round(np.asarray(iou) * pixels).astype(int)
+    return np.stack([hits, np.full_like(hits, pixels), hits], axis=-1)[:, None]
+
+
+def test_gain_by_hand():
+    gained, chance = metrics.gain(counts_of([0.5, 0.7, 0.9]), counts_of([0.4, 0.5, 0.6]))
+    # Without each image: 0.8 - 0.55, 0.7 - 0.5, 0.6 - 0.45. Student's t of two degrees of freedom.
+    assert gained == pytest.approx(0.2)
+    assert chance == pytest.approx(4.302653 * np.sqrt(2 / 3 * 2 * 0.05**2))
+
+
+def test_a_gain_by_chance_is_seldom_more_than_chance_may_give():
+    rng, found = np.random.default_rng(0), []
+    for _ in range(1000):
+        both = rng.uniform(0.4, 0.8, 8)  # images differ more than models do
+        gained, chance = metrics.gain(
+            *(counts_of(both + rng.normal(0, 0.02, 8), 10**6) for _ in (0, 1))
+        )
+        found.append(gained > chance)
+    assert 0.01 < np.mean(found) < 0.04  # 2.5 %: losses do not count
+
+
+def test_one_image_shows_no_gain():
+    assert metrics.gain(counts_of([0.9]), counts_of([0.1])) == (pytest.approx(0.8), np.inf)
+    void = np.zeros((3, 1, 3), int)
+    better, worse = (np.concatenate([counts_of([iou]), void]) for iou in (0.9, 0.1))
+    assert metrics.gain(better, worse) == (pytest.approx(0.8), np.inf)
+
+
+def test_a_gain_counts_classes_that_the_truth_holds():
+    better = [[[4, 4, 4], [0, 0, 1]]] * 2  # a stray pixel of a class that is not there
+    assert metrics.gain(better, [[[2, 4, 2], [0, 0, 0]]] * 2) == (0.5, 0.0)

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from training_worker import TINY
 
@@ -37,11 +39,13 @@ from upscore.training.objective import (
 from upscore.training.plan import spec_of
 from upscore.training.recipe import RECIPES, Recipe
 from upscore.training.run import RunError
-from upscore.training.train import _averaged, fit
+from upscore.training.selection import select
+from upscore.training.train import _averaged, _validate, fit
 
 pytestmark = pytest.mark.slow
 
 WORKER = Path(__file__).with_name("training_worker.py")
+TINY_16 = dataclasses.replace(TINY, width=16)
 SPEC = tiny.spec("fcn4s", TINY.encoder, TINY.width)
 
 
@@ -76,8 +80,7 @@ def test_overfits_four_photos(photos, tmp_path, found):
         (root / split).symlink_to(photos / "train")
     (root / "classes.txt").symlink_to(photos / "classes.txt")
     recipe = dataclasses.replace(
-        TINY,
-        width=16,
+        TINY_16,
         steps=100,
         evaluate_every=25,
         scale=(1.0, 1.0),
@@ -93,6 +96,38 @@ def test_overfits_four_photos(photos, tmp_path, found):
         assert (tmp_path / "run" / name).exists(), name
     labels = upscore.Predictor(tmp_path / "run")(training.samples[0].image).labels
     assert (labels == training.read(0)[1])[training.read(0)[1] != 255].mean() > 0.95
+    select_between(run, validation)
+
+
+def select_between(run, validation):
+    """Earlier weights stay in best/ where they are surely better, whatever chance gave them."""
+    learned, spec = models.load(run.folder / "last")
+    nothing = build_network(TINY_16, spec.class_names)
+    earlier, last = ({"step": 50 * i, "loss": 1.0, "mean_iou": 0.9 / i} for i in (1, 2))
+    score = partial(_validate, Accelerator(cpu=True))
+    for first, second, ended, kept in (
+        (learned, nothing, 100, earlier),
+        (nothing, learned, 100, last),
+        (learned, learned, 100, last),
+        (nothing, learned, 120, earlier),  # stopped early: the last are not finished
+    ):
+        run.history, run.last_kept = [earlier, last], False
+        run.identity["recipe"]["steps"] = ended
+        models.save(run.folder / "best", first, spec)
+        weights = torch.tensor([0.5, 1.0, 2.0])[: len(spec.class_names)]
+        select(run, second.eval(), spec, validation, weights, score, {})
+        assert run.best == kept["mean_iou"]
+        best, about = models.load(run.folder / "best")
+        assert about.card["validation"] == kept
+        wanted = (first if kept == earlier else second).state_dict()
+        for name, value in best.state_dict().items():
+            shift = about.card["weights_taken_back"] * (name == "classify_4.bias") * weights.log()
+            assert torch.equal(value, wanted[name] - shift if shift.any() else wanted[name]), name
+        before = (run.folder / "best" / "model.json").read_bytes()
+        run.last_kept = False
+        select(run, second, spec, validation, weights, score, {})  # as a finished run, resumed
+        assert (run.folder / "best" / "model.json").read_bytes() == before
+        assert run.best == kept["mean_iou"]
 
 
 def test_killed_and_resumed_is_never_killed(photos, tmp_path):

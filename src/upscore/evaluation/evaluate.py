@@ -191,8 +191,9 @@ def _protocol(
         "interval": "95 %, percentile bootstrap over images, 1000 draws, seed 0; with fewer than "
         f"{FEW} images too narrow to trust",
         "accepted": list(spec.card.get("allow", ())),
-        "selection": "training chooses its weights, and the size at which photos are shown, by its "
-        "val or the photos it holds out: the honest score is that of a test split",
+        "selection": "training chooses its weights, what rare classes count, and the size at which "
+        "photos are shown, by its val or the photos it holds out: the honest score is that of a "
+        "test split",
         "model": " + ".join(map(_network, segmenter.members)),
         "test_time_augmentation": segmenter.tta,
         "engine": segmenter.engine.name,

@@ -116,7 +116,21 @@ def scores(confusion: ArrayLike) -> Scores:
     matrix = np.asarray(confusion)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ArgumentError(f"a confusion matrix is C x C, but this has shape {matrix.shape}")
-    hits, true, predicted = np.diagonal(matrix), matrix.sum(1), matrix.sum(0)
+    return pooled(np.stack([np.diagonal(matrix), matrix.sum(1), matrix.sum(0)], axis=1)[None])
+
+
+def pooled(images: ArrayLike) -> Scores:
+    """The scores of a set, from the counts of its images: those of the sum of their matrices.
+
+    Args:
+        images: integer array of N x C x 3: hits, true pixels and predicted pixels of each image.
+
+    Example:
+        >>> from upscore.evaluation.metrics import pooled
+        >>> pooled([[[3, 4, 3], [0, 0, 1]], [[0, 0, 0], [4, 4, 4]]]).mean_iou
+        0.775
+    """
+    hits, true, predicted = np.asarray(images).sum(axis=0).T
     iou = ratio(hits, true + predicted - hits)
     accuracy = ratio(hits, true)
     return Scores(
@@ -214,6 +228,42 @@ def bootstrap(images: ArrayLike, *, samples: int = 1000, seed: int = 0) -> tuple
     means = ratio(np.nansum(iou, axis=1), (~np.isnan(iou)).sum(axis=1))
     low, high = np.nanpercentile(means, (2.5, 97.5))
     return float(low), float(high)
+
+
+def gain(images: ArrayLike, others: ArrayLike) -> tuple[float, float]:
+    """By how much one model's mean IoU is above another's, and how much of it chance may give.
+
+    The second number is half the 95 % interval of the gain, by Student's t and the standard error
+    that leaving out one image after the other gives (the jackknife; Tukey 1958): one model that is
+    no better gains more in one of forty sets of images. Infinite where a single image holds truth.
+    Images that are alike, such as frames of one video, make it too small. Mean IoU is over the
+    classes that the truth holds.
+
+    Args:
+        images: integer array of N x C x 3: hits, true pixels and predicted pixels of each image.
+        others: the same of the other model, on the same images.
+
+    Example:
+        >>> from upscore.evaluation.metrics import gain
+        >>> found = [[[4, 4, 4], [6, 6, 6]]] * 2
+        >>> gain(found, found)
+        (0.0, 0.0)
+    """
+    from scipy.special import stdtrit  # the quantiles of Student's t
+
+    pair = np.stack([np.asarray(images), np.asarray(others)])
+    pair = pair[:, pair[0, ..., 1].any(axis=1)]  # void images tell nothing
+    n = pair.shape[1]
+
+    def gained(among: NDArray[np.bool_]) -> float:
+        better, worse = (pooled(counts[among]).mean_iou_of_true for counts in pair)
+        return better - worse
+
+    if n < 2:
+        return gained(np.ones(n, bool)), float("inf")
+    without = np.array([gained(np.arange(n) != i) for i in range(n)])
+    error = np.sqrt((n - 1) / n * np.square(without - without.mean()).sum())
+    return gained(np.ones(n, bool)), float(stdtrit(n - 1, 0.975) * error)
 
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Floats:

@@ -19,7 +19,7 @@ from upscore.training.recipe import Recipe
 CAUTION = 1.1  # how much longer steps may take than those that were timed
 VALIDATIONS = 12  # in a run, where they cost no more than ...
 VALIDATION_SHARE = 0.1  # ... this part of its time
-ENDING_SHARE = 0.2  # of the time, that the last validation and the choice of a size may take, ...
+ENDING_SHARE = 0.2  # of the time, that the last validation and the selection may take, ...
 LEAST_SCORED = 8  # ... but with no fewer photos: they would tell too little
 LEAST_STEPS = 10  # of a run: with fewer it learns nothing
 BYTES_A_PIXEL = 4096  # of a crop, that a step needs: 2200 were measured with tf_efficientnet_lite0
@@ -34,19 +34,21 @@ class _Costs:
 
     photo: float
     processes: int
+    weighted: bool = False  # whether classes have weights, which may be taken back
 
     def validation(self, photos: int) -> float:
         """The processes share the photos out, and the first one draws the sheet."""
         return self.photo * (-(-photos // self.processes) + min(photos, sheet.ROWS))
 
-    def choosing(self, photos: int) -> float:
-        """The size for prediction is chosen by validations at several sizes."""
-        return self.photo * sizes.PIXELS * -(-min(photos, sizes.PHOTOS) // self.processes)
+    def selecting(self, photos: int) -> float:
+        """What `training.selection` scores: some photos with two shares and at four sizes."""
+        scored = sizes.PIXELS + (2 if self.weighted else 0)
+        return self.photo * scored * -(-min(photos, sizes.PHOTOS) // self.processes)
 
     def affordable(self, photos: int, seconds: float) -> int:
         """As many of the photos as can be scored, at the end and to choose a size, in a time."""
         for few in range(photos, LEAST_SCORED, -1):
-            if self.validation(few) + self.choosing(few) <= seconds:
+            if self.validation(few) + self.selecting(few) <= seconds:
                 return few
         return min(photos, LEAST_SCORED)
 
@@ -72,7 +74,10 @@ def fitted(
         reasons |= why
     scored = validation or survey.dataset
     took = timing.measure(recipe, spec, survey, scored, device, workers)
-    held, costs = len(validation) if validation else 0, _Costs(took.photo, world)
+    held, costs = (
+        len(validation) if validation else 0,
+        _Costs(took.photo, world, recipe.class_weights != "none"),
+    )
     if until is not None and "steps" not in fixed:
         recipe, why = _within(until, recipe, took, held, costs, fixed)
         reasons |= why
@@ -87,7 +92,7 @@ def fitted(
             reasons["evaluate_every"] = "no validation photos: how often the loss is noted"
     validations = -(-recipe.steps // recipe.evaluate_every)
     read = min(1.0, recipe.steps * recipe.batch_size / len(survey)) * took.decoding
-    around = AROUND + read + costs.choosing(photos)
+    around = AROUND + read + costs.selecting(photos)
     return recipe, reasons, recipe.steps * took.step + validations * scoring + around
 
 
@@ -113,7 +118,7 @@ def _within(
             )
     photos = min(held, recipe.validation_photos or held)
     last = costs.validation(photos)
-    for_steps = left - AROUND - took.decoding - costs.choosing(photos)
+    for_steps = left - AROUND - took.decoding - costs.selecting(photos)
     step = CAUTION * took.step
     steps = int((for_steps - max(last, VALIDATION_SHARE * for_steps)) / step)
     if "evaluate_every" in fixed:  # each step bears its part of a validation

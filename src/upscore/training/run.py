@@ -56,14 +56,22 @@ class Run:
         self.identity = json.loads(json.dumps(identity))  # as it comes back from a file
         self._begun = _state(folder).is_file()
         self.history: list[dict[str, float]] = []
+        self.last_kept = False  # in best/, though earlier weights scored more
         self._loss: Tensor | float = 0.0  # the sum of the losses since the last validation ...
         self._losses = 0  # ... and how many they are
         self._recent: deque[Tensor] = deque(maxlen=RECENT)
 
     @property
     def best(self) -> float:
-        """The highest validation mIoU so far, NaN before the first."""
-        return max((row["mean_iou"] for row in self._scored), default=float("nan"))
+        """The mIoU that the weights in best/ had in validation, NaN before the first one."""
+        return self._best.get("mean_iou", float("nan"))
+
+    @property
+    def _best(self) -> dict[str, float]:
+        """The row of the weights in best/; empty before the first validation."""
+        if self.last_kept:
+            return self.history[-1]
+        return max(reversed(self._scored), key=lambda row: row["mean_iou"], default={})
 
     @property
     def _scored(self) -> list[dict[str, float]]:
@@ -72,8 +80,13 @@ class Run:
 
     @property
     def last_is_best(self) -> bool:
-        """Whether the last weights that were scored are the best."""
-        return not self._scored or self._scored[-1]["mean_iou"] == self.best
+        """Whether the last weights are those of best/."""
+        return not self._best or self._best is self.history[-1]
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether it ended by its patience, before the rates had fallen to zero."""
+        return bool(self.history[-1]["step"] < self.identity["recipe"]["steps"])
 
     def stale(self, patience: int) -> bool:
         """Whether the last `patience` validations brought nothing better; never with 0."""
@@ -212,9 +225,8 @@ class Run:
     def save(self, name: str, network: FCN, spec: Spec) -> None:
         """Write a checkpoint, `best` or `last`, with its scores on its card."""
         if self.main:
-            rows = [row for row in self._scored if row["mean_iou"] == self.best]
-            row = (rows if name == "best" and rows else self.history)[-1:]
-            card = {**spec.card, "validation": row[0] if row else {}}
+            row = self._best if name == "best" and self._best else self.history[-1]
+            card = {**spec.card, "validation": row}
             save(self.folder / name, network, replace(spec, card=card))
 
     def save_picture(self, name: str, picture: Image) -> None:
@@ -222,15 +234,28 @@ class Run:
         with replacing(self.folder / name) as path:
             picture.save(path, quality=90)
 
-    def judge(self, scores: Scores, class_names: Sequence[str], shown: str) -> None:
-        """Say at which size photos are shown now, and in red where a model has learned nothing."""
+    def judge(
+        self, scores: Scores, class_names: Sequence[str], shown: str, taken_back: float
+    ) -> None:
+        """Say what was selected and what it scores, and in red where a model learned nothing."""
         if not self.main:
             return
         console = Console(stderr=True)
         reached = scores.mean_iou_of_true
+        if self.last_kept:
+            highest = max(self._scored, key=lambda row: row["mean_iou"])
+            console.print(
+                f"best/ holds the last weights: those of step {highest['step']} had "
+                f"{highest['mean_iou'] - self.best:.3f} more mIoU, which may be chance"
+            )
+        if taken_back:
+            console.print(
+                f"rare classes had too many pixels: {taken_back:.0%} of the class weights are "
+                "taken back"
+            )
         console.print(
             f"photos will be shown at {shown}: validation mIoU {reached:.3f}, "
-            "the best of four sizes"
+            "chosen from four sizes"
         )
         absent = [name for name, n in zip(class_names, scores.true_pixels, strict=True) if not n]
         if absent:

@@ -4,31 +4,31 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from upscore.data import Dataset
-from upscore.evaluation.metrics import Scores
+from upscore.evaluation.metrics import Counts, Scores, gain, pooled
 from upscore.models import Spec
 
 FACTORS = (0.75, 1.0, 1.25, 1.5)  # of the size that training was planned for
 PIXELS = sum(factor**2 for factor in FACTORS)  # of all sizes, as a multiple of the planned one's
 PHOTOS = 50  # that it is tried on: more cost time and hardly change what is best
-SURE = 20  # photos: with fewer, chance decides more
+WORTH = 0.002  # of mean IoU, that another size has to gain
 
 
-def best_size(spec: Spec, score: Callable[[Spec], Scores], photos: int) -> tuple[Spec, Scores]:
-    """Return the spec at the size that scores best, and those scores.
+def best_size(spec: Spec, planned: Counts, score: Callable[[Spec], Counts]) -> tuple[Spec, Scores]:
+    """Return the spec at the planned size or one that is surely better, and its scores.
 
-    What each size scored stands on the spec's card. `score` scores the model at a spec's size, on
-    so many photos. Another size than the planned one has to gain more than chance may.
+    `planned` are the counts at the spec's own size, and `score` counts at others, as for
+    `metrics.gain`. What each size scored stands on the spec's card.
     """
-    found = {factor: score(resized(spec, factor)) for factor in FACTORS}
-    reached = {factor: scores.mean_iou_of_true for factor, scores in found.items()}
-    worth = 0.002 if photos >= SURE else 0.01
+    found = {f: planned if f == 1 else score(resized(spec, f)) for f in FACTORS}
     best = 1.0
     for factor in FACTORS:
-        if reached[factor] > reached[best] + worth:
+        gained, chance = gain(found[factor], found[best])
+        if gained > max(WORTH, chance):
             best = factor
-    sizes = {in_words(resized(spec, factor)): value for factor, value in reached.items()}
+    reached = {factor: pooled(counts) for factor, counts in found.items()}
+    sizes = {in_words(resized(spec, f)): reached[f].mean_iou_of_true for f in FACTORS}
     chosen = resized(spec, best)
-    return replace(chosen, card={**spec.card, "validation_at_sizes": sizes}), found[best]
+    return replace(chosen, card={**spec.card, "validation_at_sizes": sizes}), reached[best]
 
 
 def spread(validation: Dataset, most: int = PHOTOS) -> Dataset:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from PIL.Image import Image
@@ -19,7 +20,6 @@ from upscore.evaluation.confusion import confusion_of
 from upscore.inference.engines.torch import TorchEngine
 from upscore.inference.segmenter import Segmenter
 from upscore.models import FCN, Spec
-from upscore.models import load as load_model
 from upscore.training import loggers
 from upscore.training.batches import batches, seeded
 from upscore.training.machines import keeps, require_alike, several, share_run
@@ -29,8 +29,9 @@ from upscore.training.processes import by_each, process, share_buffers
 from upscore.training.reading import Reading, require_same
 from upscore.training.recipe import Recipe
 from upscore.training.run import Run, require_new
+from upscore.training.selection import select
 from upscore.training.sheet import draw_sheet
-from upscore.training.sizes import best_size, in_words, spread
+from upscore.training.sizes import spread
 from upscore.training.timing import WORKERS
 from upscore.version import __version__
 
@@ -77,8 +78,8 @@ def train(
             `upscore.training.recipe.Recipe`.
 
     Returns:
-        The finished run: `folder` holds its files, `best` is the highest validation mIoU, `history`
-        has the rows of metrics.csv.
+        The finished run: `folder` holds its files, `best` is the mIoU that the weights in `best/`
+        had when training validated them, `history` has the rows of metrics.csv.
 
     Raises:
         DataError: the data cannot be used; files to skip are listed in `out/skip.txt`.
@@ -178,6 +179,7 @@ def fit(
     run = Run(Path(out), recipe, training.dataset, about or {}, main=keeps(Path(out)))
     accelerator.wait_for_everyone()
     total, apart = recipe.steps, several()
+    known: dict[str, metrics.Counts] = {}  # of the validations of "best" and "last"
     start = partial(run.start, network, average, optimizer, accelerator.scaler, resume=resume)
     step = by_each(start)
     accelerator.init_trackers("tensorboard")
@@ -203,17 +205,21 @@ def fit(
             if scored:
                 scores = picture = None
                 if validation is not None:
-                    scores = _validate(accelerator, averaged, spec, validation)
+                    known["last"] = _validate(accelerator, averaged, spec, validation)
+                    scores = metrics.pooled(known["last"])
                     picture = _sheet(run, averaged, spec, validation)
                 if run.record(step, scores):
                     run.save("best", averaged, spec)
+                    if "last" in known:
+                        known["best"] = known["last"]
                 loggers.note(accelerator, run.history[-1], picture, step)
             if saved:
                 run.save_state(step, network, average, optimizer, accelerator.scaler)
     if validation is None:
         run.save("last", averaged, spec)
     else:
-        _choose_size(accelerator, run, averaged, spec, validation)
+        accelerator.wait_for_everyone()
+        select(run, averaged, spec, validation, weights, partial(_validate, accelerator), known)
     accelerator.end_training()
     return run
 
@@ -238,14 +244,15 @@ def _averaged(network: FCN, decay: float) -> AveragedModel:
 
 def _validate(
     accelerator: Accelerator, network: FCN, spec: Spec, validation: Dataset
-) -> metrics.Scores:
-    """The scores on all validation photos, which the processes share out."""
+) -> metrics.Counts:
+    """The counts of all validation photos, N x C x 3; the processes share the photos out."""
+    counts = np.zeros((len(validation), len(spec.class_names), 3), np.int64)
     mine = range(accelerator.process_index, len(validation), accelerator.num_processes)
     segmenter = Segmenter(spec, TorchEngine(network, spec))
     with accelerator.autocast():
-        counts, _ = confusion_of(segmenter, validation, mine)
+        _, counts[mine.start :: mine.step] = confusion_of(segmenter, validation, mine)
     total = accelerator.reduce(torch.from_numpy(counts).to(accelerator.device), "sum")
-    return metrics.scores(total.cpu().numpy())
+    return cast(metrics.Counts, total.cpu().numpy())
 
 
 def _sheet(run: Run, network: FCN, spec: Spec, validation: Dataset) -> Image | None:
@@ -255,21 +262,3 @@ def _sheet(run: Run, network: FCN, spec: Spec, validation: Dataset) -> Image | N
     sheet = draw_sheet(Segmenter(spec, TorchEngine(network, spec)), validation)
     run.save_picture("validation.jpg", sheet)
     return sheet
-
-
-def _choose_size(
-    accelerator: Accelerator, run: Run, last: FCN, spec: Spec, validation: Dataset
-) -> None:
-    """Score the best weights with photos at several sizes, and keep the size that is best."""
-    accelerator.wait_for_everyone()
-    device = next(last.parameters()).device
-    best = last if run.last_is_best else load_model(run.folder / "best", device)[0]
-    photos = spread(validation)
-
-    def score(candidate: Spec) -> metrics.Scores:
-        return _validate(accelerator, best, candidate, photos)
-
-    chosen, scores = best_size(spec, score, len(photos))
-    run.save("best", best, chosen)
-    run.save("last", last, chosen)
-    run.judge(scores, chosen.class_names, shown=in_words(chosen))
