@@ -34,7 +34,7 @@ class _Costs:
 
     photo: float
     processes: int
-    weighted: bool = False  # whether classes have weights, which may be taken back
+    weighted: bool  # whether classes have weights, which may be taken back
 
     def validation(self, photos: int) -> float:
         """The processes share the photos out, and the first one draws the sheet."""
