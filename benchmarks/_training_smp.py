@@ -18,9 +18,10 @@ the ImageNet weights that upscore starts from.
 - Validation on whole photos at their own size after each tenth of the time, less often where a
   validation would then take over a tenth of the time; the weights with the best mIoU are kept. The
   photos are those of val/, and where there is no val/ every tenth of train/.
-- channels_last and, on processors that have bfloat16, mixed precision. With the two tricks of
-  upscore's own training on processors: depthwise convolutions stay in float32, without which a
-  mixed step of the U-Net takes 1.4 times as long, and freed memory is kept for the next step.
+- channels_last and, on processors that have bfloat16, mixed precision. With what PyTorch lets
+  anyone do on processors: depthwise convolutions stay in float32, without which a mixed step of the
+  U-Net takes 1.4 times as long, AdamW is the fused one, and freed memory is kept for the next step.
+  upscore's own training also has a kernel for depthwise convolutions (`benchmarks/depthwise.py`).
 - The budget holds everything from the start of the process to the saved weights: imports, decoding,
   validation. UPSCORE_STARTED and UPSCORE_SECONDS in the environment say what it is.
 - Prediction: the whole photo at its own size, padded at the bottom and right to a multiple of 32 by
@@ -33,7 +34,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,7 @@ from upscore.evaluation import metrics
 from upscore.models.encoder import Encoder
 from upscore.training.allocator import keep_freed
 from upscore.training.choices import ENCODER
-from upscore.training.objective import keep_depthwise_float32, precision
+from upscore.training.objective import precision
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # photo and mask
 
@@ -137,6 +139,18 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 def batches(crops: Crops) -> Iterator[Any]:
     """Batches without end."""
     return iter(DataLoader(crops, BATCH, num_workers=WORKERS, persistent_workers=True))
+
+
+def keep_depthwise_float32(network: nn.Module) -> None:
+    """Run depthwise convolutions, whose gradients are slow in bfloat16, in float32."""
+
+    def in_float32(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return forward(x.float()).to(x.dtype)
+
+    for conv in network.modules():
+        if isinstance(conv, nn.Conv2d) and conv.groups == conv.in_channels > 1:
+            conv.forward = partial(in_float32, conv.forward)
 
 
 def normalised(photos: Tensor) -> Tensor:
@@ -237,7 +251,7 @@ def optimizer_of(network: nn.Module) -> torch.optim.Optimizer:
         {"params": [p for p in network.parameters() if (id(p) in encoder) == inside], "peak": peak}
         for inside, peak in ((True, ENCODER_RATE), (False, DECODER_RATE))
     ]
-    return torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
+    return torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY, fused=True)
 
 
 def train(options: argparse.Namespace) -> None:

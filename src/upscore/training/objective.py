@@ -1,8 +1,7 @@
 """What training minimises and how it steps: network, loss, rates and the averaged weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +14,7 @@ from upscore.errors import ArgumentError
 from upscore.models import FCN, Spec, build, load
 from upscore.models.folding import fold_norms
 from upscore.models.normalisation import Normalise
+from upscore.training.depthwise import quicken
 from upscore.training.losses import loss_of, weight_of
 from upscore.training.recipe import Recipe, is_model, terms_of
 
@@ -126,14 +126,14 @@ def learner(
     if recipe.frozen_norm:
         fold_norms(network.encoder.network, network.bands)
     if device.type == "cpu":
-        keep_depthwise_float32(network)
+        quicken(network)
     weights = None
     if recipe.class_weights != "none":
         weights = median_frequency_weights(survey.class_pixels)
     model = Objective(network, recipe, Normalise(spec), weights)
     model = model.to(device).to(memory_format=torch.channels_last).train()
-    # In lists, which takes less time than one parameter after the other.
-    return model, torch.optim.AdamW(parameter_groups(network, recipe), foreach=True)
+    # All parameters in one pass, which takes a quarter of the time of one after the other.
+    return model, torch.optim.AdamW(parameter_groups(network, recipe), fused=True)
 
 
 def gradients(
@@ -231,22 +231,3 @@ def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
     wanted = precision(recipe.precision, device)
     dtype = torch.float16 if wanted == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype, enabled=wanted != "no")
-
-
-def keep_depthwise_float32(network: nn.Module) -> None:
-    """Run depthwise convolutions that learn in float32 under the CPU's autocast.
-
-    The gradients of a depthwise convolution take oneDNN 2 to 16 times as long in bfloat16.
-    """
-    for conv in network.modules():
-        if not isinstance(conv, nn.Conv2d) or not conv.weight.requires_grad:
-            continue
-        if conv.groups == conv.in_channels > 1:
-            # A partial's copy belongs to the copied convolution, as a closure's would not.
-            own = conv.__dict__.get("forward") or partial(type(conv).forward, conv)
-            conv.forward = partial(_in_float32, own)  # type: ignore[method-assign]
-
-
-def _in_float32(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    with torch.autocast(x.device.type, enabled=False):
-        return forward(x.float()).to(x.dtype)

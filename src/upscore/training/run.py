@@ -186,8 +186,11 @@ class Run:
         network.load_state_dict(parts["network"])
         average.load_state_dict(parts["average"])
         moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         for name, tensor in parts["optimizer"].items():
             index, key = name.split(".", 1)
+            if tensor.ndim:  # laid out as its parameter: the fused step goes through both in turn
+                tensor = torch.empty_like(parameters[int(index)]).copy_(tensor)
             moments[int(index)][key] = tensor
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": dict(moments), "param_groups": groups})
